@@ -1,0 +1,110 @@
+"""Stochastic reaction networks: from a few lines of text to ensembles, numbers and plots.
+
+>>> import gillespy_lite as gl
+>>> network = gl.Network.parse('''
+...     species X = 0
+...     param k = 10, g = 0.5
+...     0 -> X @ k
+...     X -> 0 @ g
+... ''')
+>>> runs = gl.ensemble(network, 20, 1000, rng=1)
+>>> runs.counts.shape
+(1000, 101, 1)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import errors
+from .errors import (
+    GillespyLiteError,
+    IncompleteWarning,
+    Interrupted,
+    MethodError,
+    NetworkError,
+    ParseError,
+    SimulationError,
+)
+from .network import (
+    Network,
+    Observable,
+    Parameter,
+    Reaction,
+    Species,
+    nothing,
+    propensity,
+    t,
+)
+from .results import Ensemble, EnsembleStatistics, Provenance, Trajectory, load
+from .version import __version__
+
+if TYPE_CHECKING:
+    from . import models, plotting
+    from .ensembles import ensemble, replay
+    from .methods import METHODS, Direct, FirstReaction, Method, NextReaction, Ode, TauLeaping
+    from .simulation import simulate
+
+__all__ = [
+    "METHODS",
+    "Direct",
+    "Ensemble",
+    "EnsembleStatistics",
+    "FirstReaction",
+    "GillespyLiteError",
+    "IncompleteWarning",
+    "Interrupted",
+    "Method",
+    "MethodError",
+    "Network",
+    "NetworkError",
+    "NextReaction",
+    "Observable",
+    "Ode",
+    "Parameter",
+    "ParseError",
+    "Provenance",
+    "Reaction",
+    "SimulationError",
+    "Species",
+    "TauLeaping",
+    "Trajectory",
+    "__version__",
+    "ensemble",
+    "errors",
+    "load",
+    "models",
+    "nothing",
+    "plotting",
+    "propensity",
+    "replay",
+    "simulate",
+    "t",
+]
+
+# Found when first used: they bring in Numba (a quarter of a second) or Matplotlib.
+_HOMES = {
+    "ensemble": "ensembles",
+    "replay": "ensembles",
+    "simulate": "simulation",
+    **dict.fromkeys(
+        ("METHODS", "Direct", "FirstReaction", "Method", "NextReaction", "Ode", "TauLeaping"),
+        "methods",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name in {"models", "plotting"}:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,391 @@
+"""From a network to the arrays that kernels read: the only place that knows both.
+
+What depends on the structure alone (which species a reaction reads and changes, the programs of its
+rate law) is built once and kept in `Network.memo`, which relatives made by `with_parameters` and
+`with_initial` share. A relative then costs the evaluation of its rate constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import factorial, prod
+
+import numpy as np
+
+from .errors import NetworkError
+from .kernels.arrays import CUSTOM, GENERAL, PAIR, SCALED, ReactionArrays
+from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
+from .kernels.rate_equations import RateEquations
+from .kernels.sum_tree import ARITY, leaf_offset
+from .network import Network, Reaction
+from .rate_laws import Call, Expression, Number, Symbol
+
+__all__ = ["CompiledNetwork", "compile_expressions", "compile_network", "compile_rate_equations"]
+
+IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
+FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class CompiledNetwork:
+    """A network as arrays, with what the layers above must know to run it."""
+
+    network: Network
+    arrays: ReactionArrays
+    initial_state: IntArray  # (n_species + 1,) int64, the last entry 1
+    stack_depth: int
+    time_dependent: tuple[str, ...]  # labels of the reactions whose rate depends on t
+
+
+class _ProgramWriter:
+    """Collects expressions as one `Programs`."""
+
+    def __init__(self, network: Network) -> None:
+        self._species = {name: i for i, name in enumerate(network.species_names)}
+        self._parameters = {name: i for i, name in enumerate(network.parameter_names)}
+        self._start = [0]
+        self._operations: list[int] = []
+        self._arguments: list[int] = []
+        self._constants: dict[float, int] = {}
+        self.depth = 1
+
+    def add(self, expression: Expression | None) -> None:
+        """Append a program; None appends an empty one."""
+        height = 0
+        for node in expression.postorder() if expression is not None else ():
+            argument = 0
+            if isinstance(node, Call):
+                operation = OPERATION_CODES[node.operation]
+                height += 1 - len(node.arguments)
+            else:
+                height += 1
+                if isinstance(node, Number):
+                    operation = CONSTANT
+                    argument = self._constants.setdefault(node.value, len(self._constants))
+                else:
+                    assert isinstance(node, Symbol)
+                    operation, argument = self._place_of(node.name)
+            self.depth = max(self.depth, height)
+            self._operations.append(operation)
+            self._arguments.append(argument)
+        self._start.append(len(self._operations))
+
+    def _place_of(self, name: str) -> tuple[int, int]:
+        if name in self._species:
+            return SPECIES, self._species[name]
+        if name in self._parameters:
+            return PARAMETER, self._parameters[name]
+        return TIME, 0
+
+    def programs(self) -> Programs:
+        return Programs(
+            _integers(self._start),
+            _integers(self._operations),
+            _integers(self._arguments),
+            np.array(list(self._constants), dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """The arrays of a network without its numbers."""
+
+    arrays: ReactionArrays  # with rate constants 0 and no parameters
+    # Reactions whose rate constant is an expression of parameters: which, where it goes, and the
+    # factorials it is divided by.
+    constants: tuple[tuple[int, Expression, float], ...]
+    stack_depth: int
+    time_dependent: tuple[str, ...]
+
+
+def compile_network(network: Network) -> CompiledNetwork:
+    """Return the arrays of a network.
+
+    Raises
+    ------
+    NetworkError
+        If a rate constant is negative, infinite or not a number, naming the reaction.
+    """
+    structure = network.memo.get("structure")
+    if structure is None:
+        structure = network.memo["structure"] = _build_structure(network)
+    arrays: ReactionArrays = structure.arrays
+    coefficient, law_factor = arrays.coefficient.copy(), arrays.law_factor.copy()
+    for reaction, value, divisor in rate_constants(network, structure):
+        target = coefficient if arrays.form[reaction] == PAIR else law_factor
+        target[reaction] = value / divisor
+    state = np.ones(network.n_species + 1, dtype=np.int64)
+    state[:-1] = network.initial_state
+    return CompiledNetwork(
+        network=network,
+        arrays=arrays._replace(
+            coefficient=coefficient,
+            law_factor=law_factor,
+            parameters=np.array(network.parameter_values, dtype=np.float64),
+        ),
+        initial_state=state,
+        stack_depth=structure.stack_depth,
+        time_dependent=structure.time_dependent,
+    )
+
+
+def rate_constants(
+    network: Network, structure: _Structure
+) -> Iterable[tuple[int, float, float]]:
+    """Give (reaction, rate constant, product of factorials) where the rate is a constant."""
+    values = dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True))
+    known: dict[Expression, float] = {}
+    for reaction, expression, divisor in structure.constants:
+        if isinstance(expression, Number):
+            value = expression.value
+        elif isinstance(expression, Symbol):
+            value = values[expression.name]
+        elif expression in known:
+            value = known[expression]
+        else:
+            value = known[expression] = float(expression.evaluate(values))
+        if not 0.0 <= value < np.inf:
+            raise NetworkError(
+                f"the rate constant of reaction {label(network, reaction)} is {value:g}; "
+                f"a rate constant must be a finite number, 0 or more"
+            )
+        yield reaction, value, divisor
+
+
+def label(network: Network, reaction: int) -> str:
+    """Return how messages name a reaction: its number from 1, its name, its equation."""
+    what = network.reactions[reaction]
+    name = f" '{what.name}'" if what.name else ""
+    return f"{reaction + 1}{name} ({what.equation})"
+
+
+def _integers(values: Sequence[int]) -> IntArray:
+    return np.array(values, dtype=np.int64)
+
+
+def _lists(lists: Iterable[Iterable[int]]) -> tuple[IntArray, IntArray]:
+    """Return (start, entries): list j is entries[start[j]:start[j + 1]]."""
+    start, entries = [0], []
+    for one in lists:
+        entries.extend(one)
+        start.append(len(entries))
+    return _integers(start), _integers(entries)
+
+
+def _net_change(reaction: Reaction, index: dict[str, int]) -> dict[int, int]:
+    change: dict[int, int] = {}
+    for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+        for name, count in side:
+            change[index[name]] = change.get(index[name], 0) + sign * count
+    return {species: by for species, by in change.items() if by}
+
+
+def _build_structure(network: Network) -> _Structure:
+    index = {name: i for i, name in enumerate(network.species_names)}
+    n, none = network.n_reactions, network.n_species
+    form = np.zeros(n, dtype=np.int64)
+    first, second = np.full(n, none), np.full(n, none)
+    shift, law_factor = np.zeros(n), np.zeros(n)
+    writer = _ProgramWriter(network)
+    constants: list[tuple[int, Expression, float]] = []
+    law_species: list[list[int]] = []
+    time_dependent: list[str] = []
+    for j, reaction in enumerate(network.reactions):
+        rate = network.expanded_rate(j)
+        symbols = rate.symbols()
+        if "t" in symbols:
+            time_dependent.append(label(network, j))
+        divisor = float(prod(factorial(count) for _, count in reaction.reactants))
+        custom = reaction.kind == "propensity"
+        if custom or "t" in symbols or not symbols.isdisjoint(index):
+            form[j] = CUSTOM if custom else SCALED
+            law_factor[j] = 1.0 if custom else 1.0 / divisor
+            writer.add(rate)
+            law_species.append(sorted(index[name] for name in symbols if name in index))
+            continue
+        writer.add(None)
+        law_species.append([])
+        constants.append((j, rate, divisor))
+        molecules = [index[name] for name, count in reaction.reactants for _ in range(count)]
+        if len(molecules) > 2:
+            form[j] = GENERAL
+        else:
+            form[j] = PAIR
+            first[j], second[j] = [*molecules, none, none][:2]
+            shift[j] = float(len(molecules) == 2 and molecules[0] == molecules[1])
+
+    reactants = [[index[name] for name, _ in r.reactants] for r in network.reactions]
+    changes = [_net_change(r, index) for r in network.reactions]
+    dependents = _dependents(none, reactants, law_species, changes)
+    order, own = _leaping_orders(network, index)
+    reactant_start, reactant = _lists(reactants)
+    padded = _padded_changes(changes, none)
+    change_start, change_species = _lists([species for species, _ in one] for one in padded)
+    dependent_start, dependent = _lists(dependents)
+    law_start, law_dependent = _lists([k for k in one if form[k] != PAIR] for one in dependents)
+    node_start, node = _lists(_tree_nodes(n, dependents))
+    law_species_start, law_species_entries = _lists(law_species)
+    arrays = ReactionArrays(
+        form=form,
+        coefficient=np.zeros(n),
+        first=first.astype(np.int64),
+        second=second.astype(np.int64),
+        shift=shift,
+        law_factor=law_factor,
+        reactant_start=reactant_start,
+        reactant=reactant,
+        reactant_count=_integers([count for r in network.reactions for _, count in r.reactants]),
+        change_start=change_start,
+        change_species=change_species,
+        change=_integers([by for one in padded for _, by in one]),
+        dependent_start=dependent_start,
+        dependent=dependent,
+        law_dependent_start=law_start,
+        law_dependent=law_dependent,
+        node_start=node_start,
+        node=node,
+        law_species_start=law_species_start,
+        law_species=law_species_entries,
+        highest_order=order,
+        highest_count=own,
+        laws=writer.programs(),
+        parameters=np.zeros(0),
+    )
+    return _Structure(arrays, tuple(constants), writer.depth, tuple(time_dependent))
+
+
+def _padded_changes(changes: list[dict[int, int]], none: int) -> list[list[tuple[int, int]]]:
+    # Lists of one length let the processor foresee the end of the loop over them: 10 to 20 % of
+    # the time of an event in small networks. The padding changes the state's last entry by 0.
+    longest = max(map(len, changes), default=0)
+    length = longest if longest <= 4 else 0
+    return [[*one.items(), *[(none, 0)] * (length - len(one))] for one in changes]
+
+
+def _dependents(
+    n_species: int,
+    reactants: list[list[int]],
+    law_species: list[list[int]],
+    changes: list[dict[int, int]],
+) -> list[list[int]]:
+    """For each reaction, those whose propensity its event changes; last, a list of all."""
+    readers: list[list[int]] = [[] for _ in range(n_species)]
+    for j, read in enumerate(zip(reactants, law_species, strict=True)):
+        for species in {*read[0], *read[1]}:
+            readers[species].append(j)
+    lists = [
+        sorted(set().union(*(readers[species] for species in change))) for change in changes
+    ]
+    return [*lists, list(range(len(changes)))]
+
+
+def _tree_nodes(n_reactions: int, dependents: list[list[int]]) -> Iterable[list[int]]:
+    """For each list of reactions, the inner nodes above them, children before parents."""
+    offset = leaf_offset(n_reactions)
+    for one in dependents:
+        nodes: set[int] = set()
+        level = {(offset + j - 1) // ARITY for j in one}
+        while level:
+            nodes |= level
+            level = {(node - 1) // ARITY for node in level if node > 0}
+        yield sorted(nodes, reverse=True)
+
+
+def _leaping_orders(network: Network, index: dict[str, int]) -> tuple[IntArray, IntArray]:
+    order = np.zeros(network.n_species, dtype=np.int64)
+    own = np.zeros(network.n_species, dtype=np.int64)
+    for reaction in network.reactions:
+        molecules = sum(count for _, count in reaction.reactants)
+        for name, count in reaction.reactants:
+            i = index[name]
+            if (molecules, count) > (order[i], own[i]):
+                order[i], own[i] = molecules, count
+    return order, own
+
+
+def compile_expressions(
+    network: Network, expressions: Sequence[Expression]
+) -> tuple[Programs, int]:
+    """Return programs for expressions of a network's names, and the stack they need."""
+    writer = _ProgramWriter(network)
+    for expression in expressions:
+        writer.add(network.expanded(expression))
+    return writer.programs(), writer.depth
+
+
+@dataclass(frozen=True)
+class _RateEquationStructure:
+    equations: RateEquations  # with coefficients 0 and no parameters
+    stack_depth: int
+
+
+def compile_rate_equations(network: Network) -> tuple[RateEquations, int]:
+    """Return the arrays of the rate equations, and the stack their programs need.
+
+    The rate of ``n A -> ... @ c`` is c A**n / n!: the propensity's limit for large counts.
+
+    Raises
+    ------
+    NetworkError
+        If a rate constant is negative, infinite or not a number.
+    """
+    compiled = compile_network(network)
+    structure = network.memo.get("rate equations")
+    if structure is None:
+        structure = network.memo["rate equations"] = _build_rate_equations(compiled)
+    return (
+        structure.equations._replace(
+            coefficient=compiled.arrays.coefficient, parameters=compiled.arrays.parameters
+        ),
+        structure.stack_depth,
+    )
+
+
+def rate_expression(network: Network, reaction: int) -> Expression:
+    """Return the rate of a reaction in the rate equations as one expression."""
+    what = network.reactions[reaction]
+    rate = network.expanded_rate(reaction)
+    if what.kind == "mass_action":
+        for name, count in what.reactants:
+            rate = rate * (Symbol(name) if count == 1 else Symbol(name) ** count)
+        divisor = prod(factorial(count) for _, count in what.reactants)
+        if divisor > 1:
+            rate = rate / divisor
+    return rate
+
+
+def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
+    network, arrays = compiled.network, compiled.arrays
+    index = {name: i for i, name in enumerate(network.species_names)}
+    laws, slopes = _ProgramWriter(network), _ProgramWriter(network)
+    slope_reaction: list[int] = []
+    slope_species: list[int] = []
+    needed: list[list[int]] = []
+    for j, reaction in enumerate(network.reactions):
+        custom = reaction.kind == "propensity"
+        needed.append([index[name] for name, _ in reaction.reactants] if custom else [])
+        pair = arrays.form[j] == PAIR
+        rate = None if pair else rate_expression(network, j)
+        laws.add(rate)
+        read = {name for name, _ in reaction.reactants} if rate is None else rate.symbols()
+        for i in sorted(index[name] for name in read if name in index):
+            slope_reaction.append(j)
+            slope_species.append(i)
+            slopes.add(None if rate is None else rate.derivative(network.species_names[i]))
+    needed_start, needed_entries = _lists(needed)
+    return _RateEquationStructure(
+        RateEquations(
+            coefficient=np.zeros(0),
+            first=arrays.first,
+            second=arrays.second,
+            laws=laws.programs(),
+            needed_start=needed_start,
+            needed=needed_entries,
+            slope_reaction=_integers(slope_reaction),
+            slope_species=_integers(slope_species),
+            slopes=slopes.programs(),
+            parameters=np.zeros(0),
+        ),
+        max(laws.depth, slopes.depth),
+    )

@@ -1,0 +1,168 @@
+"""Words, numbers and signs of the language, each with its place in the line."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
+
+from gillespy_lite.rate_laws import shown
+
+__all__ = ["ARROWS", "Refuse", "Token", "split_line"]
+
+
+class Token(NamedTuple):
+    """A word, a number or a sign."""
+
+    kind: str  # "name", "number", "sign", "arrow" or "end"
+    text: str  # as it was typed
+    start: int  # index of its first character in the line
+    end: int  # index behind its last character
+
+
+# Raises the error that points at a column (from 0) of the line being read.
+Refuse = Callable[[str, int], NoReturn]
+
+ARROWS = ("->", "=>", "<->")
+
+# Every blank of Unicode that stays on its line; the others would hide text from an editor.
+_SPACES = r" \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+
+# Behind @, and in declarations, numbers may have a fraction and an exponent, and < and - are signs.
+_RATE = re.compile(
+    rf"(?P<space>[{_SPACES}]+)"
+    r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<sign>\*\*|==|!=|<=|>=|[-+*/^(),<>=@:])"
+)
+# Before @, 2E+2S is 2 E + 2 S and not 200 S, so a number is only digits.
+_SIDE = re.compile(
+    rf"(?P<space>[{_SPACES}]+)"
+    r"|(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<arrow><->|->|=>)"
+    r"|(?P<sign>[-+*/^(),<>=@:∅])"
+)
+
+# What people from other languages type, and what to type here. Longest first.
+_FOREIGN = {
+    "<-->": "a reversible reaction is written <->",
+    "<==>": "a reversible reaction is written <->",
+    "-->": "a reaction is written ->",
+    "==>": "a reaction whose rate is the whole propensity is written =>",
+    "<=>": "a reversible reaction is written <-> and has two rate constants; if its rates are "
+    "whole propensities, write two lines with =>",
+    "<--": "the arrow of a reaction points to the right: ->",
+    "<-": "the arrow of a reaction points to the right: ->",
+    "&&": "write and",
+    "||": "write or",
+    "<>": "write !=",
+    "=<": "write <=",
+    "=>": "write >= to compare",
+    "->": "a reaction has one arrow, before its products; the rate comes last, after @",
+    "//": "write floor(a/b) to divide without remainder, and # for a comment",
+    "&": "write and",
+    "|": "write or",
+    "!": "write not",
+    "~": "write not",
+    "%": "the remainder of a/b is a - b*floor(a/b)",
+    ";": "put each statement on a line of its own; the rate follows @",
+    "[": "use round brackets; a species is written by its name alone",
+    "]": "use round brackets; a species is written by its name alone",
+    "{": "use round brackets",
+    "}": "use round brackets",
+    '"': "names and expressions are written without quotes",
+    "'": "names and expressions are written without quotes",
+    "`": "names and expressions are written without quotes",
+    "$": "there is no mark for constant species; write such a species on both sides, or use param",
+    "\\": "a statement stands on one line, however long it is",
+    "∅": "nothing is a side of a reaction; in an expression write 0",
+    "→": "write ->",
+    "⟶": "write ->",
+    "⇒": "write =>",
+    "⇌": "write <->",
+    "↔": "write <->",
+    "⇄": "write <->",
+    "←": "the arrow of a reaction points to the right: ->",
+    "\u2212": "this is a typographic minus; write -",
+    "\u2013": "this is a dash; write -",
+    "\u2014": "this is a long dash; write -",
+    "\u00d7": "write *",
+    "·": "write *",
+    "⋅": "write *",
+    "∙": "write *",
+    "÷": "write /",
+    "≤": "write <=",
+    "≥": "write >=",
+    "≠": "write !=",
+    "√": "write sqrt(x)",
+    "∞": "numbers are finite",
+}
+_FOREIGN_PATTERN = re.compile("|".join(map(re.escape, _FOREIGN)))
+
+
+def split_line(line: str, refuse: Refuse, *, is_reaction: bool) -> Iterator[Token]:
+    """Split one line into tokens, as far as they are asked for.
+
+    Parameters
+    ----------
+    line : str
+        Without its comment.
+    refuse : callable
+        Called with a message and a column if something is not in the language.
+    is_reaction : bool
+        Whether the line starts with the side of a reaction, up to an ``@``.
+
+    Yields
+    ------
+    Token
+        Without spaces; the last one has the kind ``"end"``.
+    """
+    place, size = 0, len(line)
+    pattern = _SIDE if is_reaction else _RATE
+    while place < size:
+        match = pattern.match(line, place)
+        if match is None:
+            _refuse_character(line, place, refuse, in_rate=pattern is _RATE)
+        kind, text, end = match.lastgroup or "", match.group(), match.end()
+        if kind == "name" and end < size and line[end] > "\x7f":
+            end = _name_end(line, end)
+            text = line[place:end]
+        if text[0] in "-<=/" and kind == "sign":
+            foreign = _FOREIGN_PATTERN.match(line, place)
+            # In a rate, x<-3 compares with -3.
+            is_comparison = pattern is _RATE and foreign and foreign.group() in ("<-", "<--")
+            if foreign and foreign.end() > end and not is_comparison:
+                _refuse_character(line, place, refuse, in_rate=pattern is _RATE)
+        elif text == "@":
+            pattern = _RATE
+        if kind != "space":
+            yield Token(kind, text, place, end)
+        place = end
+    yield Token("end", "", len(line.rstrip()), size)
+
+
+def _name_end(line: str, end: int) -> int:
+    """Return where a name really ends: accents may follow a letter as characters of their own."""
+    while end < len(line) and (
+        line[end].isalnum() or line[end] == "_" or unicodedata.category(line[end]) in ("Mn", "Mc")
+    ):
+        end += 1
+    return end
+
+
+def _refuse_character(line: str, place: int, refuse: Refuse, *, in_rate: bool) -> NoReturn:
+    foreign = _FOREIGN_PATTERN.match(line, place)
+    if foreign:
+        text = foreign.group()
+        refuse(f"{shown(text)} is not used here: {_FOREIGN[text]}", place)
+    character = line[place]
+    if character == ".":
+        refuse("a stray '.': numbers are written 0.5 or .5, and names contain no dots", place)
+    if character.isprintable() and not character.isspace():
+        name = f" ({unicodedata.name(character, 'unnamed')})" if character > "\x7f" else ""
+        where = "an expression" if in_rate else "a reaction"
+        refuse(f"{character!r}{name} has no meaning in {where}; remove it", place)
+    name = unicodedata.name(character, "a control character")
+    refuse(f"an invisible character, U+{ord(character):04X} ({name}); remove it", place)

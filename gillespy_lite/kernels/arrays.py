@@ -1,0 +1,111 @@
+"""The groups of arrays that kernels read and write: what a network and a run look like to them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .programs import Programs
+
+__all__ = [
+    "CUSTOM",
+    "GENERAL",
+    "PAIR",
+    "SCALED",
+    "Output",
+    "ReactionArrays",
+    "Request",
+    "Walker",
+]
+
+# How a propensity is computed.
+PAIR = 0  # mass action of at most two molecules, without a branch
+GENERAL = 1  # mass action of three molecules or more
+SCALED = 2  # mass action times a program (a rate that depends on the state)
+CUSTOM = 3  # the program alone (`=>`), zero while a reactant is missing
+
+
+class ReactionArrays(NamedTuple):
+    """A network as its propensity arrays; all arrays C-contiguous and writable.
+
+    A state has one more entry than there are species: the last is always 1 and stands for the
+    missing partner of sources and of first-order reactions.
+    """
+
+    form: np.ndarray  # (n_reactions,) int64
+    # Propensity of PAIR j: coefficient[j] * x[first[j]] * (x[second[j]] - shift[j]). The other
+    # forms have coefficient 0 here, so that the formula may be applied to all.
+    coefficient: np.ndarray  # (n_reactions,) float64: rate constant over the factorials, per time
+    first: np.ndarray  # (n_reactions,) int64
+    second: np.ndarray  # (n_reactions,) int64
+    shift: np.ndarray  # (n_reactions,) float64: 1 when both molecules are of one species
+    # The other forms: this factor (GENERAL: rate constant over the factorials; SCALED: one over
+    # the factorials; CUSTOM: 1) times what the form says.
+    law_factor: np.ndarray  # (n_reactions,) float64
+    # Reaction j owns start[j]:start[j + 1] of the next lists.
+    reactant_start: np.ndarray  # (n_reactions + 1,) int64
+    reactant: np.ndarray  # (n_entries,) int64, index into the state
+    reactant_count: np.ndarray  # (n_entries,) int64, molecules that one event needs
+    change_start: np.ndarray  # (n_reactions + 1,) int64
+    change_species: np.ndarray  # (n_entries,) int64
+    change: np.ndarray  # (n_entries,) int64, net molecules made by one event; 0 in padding
+    # Reactions whose propensity one event of j changes; the last list, j = n_reactions, holds all.
+    dependent_start: np.ndarray  # (n_reactions + 2,) int64
+    dependent: np.ndarray  # (n_entries,) int64
+    # Those of them that are not PAIR.
+    law_dependent_start: np.ndarray  # (n_reactions + 2,) int64
+    law_dependent: np.ndarray  # (n_entries,) int64
+    # Inner nodes of the sum tree above all of them, children before parents (see sum_tree.py).
+    node_start: np.ndarray  # (n_reactions + 2,) int64
+    node: np.ndarray  # (n_entries,) int64
+    # Species that the law of reaction j names.
+    law_species_start: np.ndarray  # (n_reactions + 1,) int64
+    law_species: np.ndarray  # (n_entries,) int64
+    # For leaping: the most molecules in a mass-action reaction that takes this species (0: none),
+    # and the most molecules of the species itself in one of that many.
+    highest_order: np.ndarray  # (n_species,) int64
+    highest_count: np.ndarray  # (n_species,) int64
+    laws: Programs  # one program a reaction; empty for PAIR and GENERAL
+    parameters: np.ndarray  # (n_parameters,) float64
+
+
+class Request(NamedTuple):
+    """What a run is asked for; the same for all its trajectories."""
+
+    times: np.ndarray  # (n_times,) float64, increasing; the run goes from the first to the last
+    initial_state: np.ndarray  # (n_species + 1,) int64, the last entry 1
+    key: np.ndarray  # (4,) uint64, key of the random streams
+    columns: np.ndarray  # (n_columns,) int64, species that are recorded
+    observed: Programs  # observables that are recorded
+    condition: Programs  # one program that ends a trajectory when not zero, or none
+    options: np.ndarray  # (n_options,) float64, of the method
+    max_events: int  # of one trajectory
+    every_event: bool  # record each event instead of the grid
+
+
+class Walker(NamedTuple):
+    """One thread's place in its work: all that a kernel needs to go on where it stopped."""
+
+    state: np.ndarray  # (n_species + 1,) int64
+    stream: np.ndarray  # (4,) uint64
+    clock: np.ndarray  # (N_CLOCKS,) float64, see walking.py
+    counter: np.ndarray  # (N_COUNTERS,) int64, see walking.py
+    stack: np.ndarray  # (depth,) float64, scratch of `evaluate_program`
+    reals: np.ndarray  # (size chosen by the method,) float64
+    integers: np.ndarray  # (size chosen by the method,) int64
+
+
+class Output(NamedTuple):
+    """Where a kernel writes. Row r belongs to the r-th trajectory of the piece of work."""
+
+    counts: np.ndarray  # (n_rows, n_times, n_columns) int64
+    values: np.ndarray  # (n_rows, n_times, n_observed) float64
+    outcome: np.ndarray  # (n_rows,) int64, a status of walking.py; 0 while not finished
+    hitting_time: np.ndarray  # (n_rows,) float64, nan where the condition was not met
+    n_events: np.ndarray  # (n_rows,) int64
+    # Only when every event is recorded, for one trajectory; filled from the front, then drained.
+    event_time: np.ndarray  # (capacity,) float64
+    event_counts: np.ndarray  # (capacity, n_columns) int64
+    event_values: np.ndarray  # (capacity, n_observed) float64
+    event_reaction: np.ndarray  # (capacity,) int64, -1 for the start and for leaps

@@ -1,0 +1,65 @@
+"""The propensity of one reaction at a state, and what one event does to the state."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import CUSTOM, GENERAL, PAIR
+from .jit import inlined, part
+from .programs import evaluate_program
+from .walking import LARGEST_COUNT
+
+__all__ = ["fire", "law_propensity", "pair_propensity", "propensity"]
+
+
+@inlined
+def pair_propensity(network, reaction, state):
+    """Return the propensity of a PAIR reaction, and 0 for another form.
+
+    One formula without branches for 0, 1 and 2 molecules: the state's last entry is 1.
+    """
+    return (
+        network.coefficient[reaction]
+        * np.float64(state[network.first[reaction]])
+        * (np.float64(state[network.second[reaction]]) - network.shift[reaction])
+    )
+
+
+@inlined
+def propensity(network, reaction, state, time, stack):
+    """Return the propensity of `reaction`; negative, inf or nan when its rate law is at fault."""
+    if network.form[reaction] == PAIR:
+        return pair_propensity(network, reaction, state)
+    return law_propensity(network, reaction, state, time, stack)
+
+
+@part
+def law_propensity(network, reaction, state, time, stack):
+    """Return the propensity of a reaction that is not PAIR."""
+    form = network.form[reaction]
+    value = network.law_factor[reaction]
+    for k in range(network.reactant_start[reaction], network.reactant_start[reaction + 1]):
+        count = state[network.reactant[k]]
+        # A reaction without its reactants cannot fire, whatever its rate law says.
+        if count < network.reactant_count[k]:
+            return 0.0
+        if form != CUSTOM:
+            # Times the falling factorial x (x - 1) ...; the coefficient holds 1 / n!.
+            for taken in range(network.reactant_count[k]):
+                value *= np.float64(count - taken)
+    if form == GENERAL:
+        return value
+    return value * evaluate_program(
+        network.laws, reaction, state, network.parameters, time, stack
+    )
+
+
+@inlined
+def fire(network, reaction, state):
+    """Change the state by one event; return whether every count is still below 2**53."""
+    fits = True
+    for k in range(network.change_start[reaction], network.change_start[reaction + 1]):
+        species = network.change_species[k]
+        state[species] += network.change[k]
+        fits = fits and state[species] <= LARGEST_COUNT
+    return fits

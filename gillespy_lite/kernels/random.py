@@ -1,0 +1,172 @@
+"""The random streams: xoshiro256++ and its samplers.
+
+A stream is its state, a (4,) uint64 array. Trajectory `i` of a run starts from a hash of the
+run's key and `i`, so it does not depend on who computes it, or when, or beside what.
+
+References
+----------
+Blackman and Vigna (2021), Scrambled linear pseudorandom number generators, ACM TOMS 47:36,
+doi:10.1145/3460772. Marsaglia and Tsang (2000), The ziggurat method for generating random
+variables, J. Stat. Softw. 5(8), doi:10.18637/jss.v005.i08. Hormann (1993), The transformed
+rejection method for generating Poisson random variables, Insur. Math. Econ. 12:39,
+doi:10.1016/0167-6687(93)90997-4. Loader (2000), Fast and accurate computation of binomial
+probabilities (the saddle-point form of the Poisson probabilities).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .jit import inlined
+
+__all__ = ["exponential", "poisson", "seed_stream", "uniform"]
+
+# uint64 meets int64 as float64 in NumPy and Numba, so every integer here is spelled out.
+_U11, _U17, _U19, _U23, _U27 = (np.uint64(k) for k in (11, 17, 19, 23, 27))
+_U30, _U31, _U41, _U45 = (np.uint64(k) for k in (30, 31, 41, 45))
+_ONE, _LOW_BYTE = np.uint64(1), np.uint64(255)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_TO_UNIT = 2.0**-53
+
+
+def _exponential_layers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # 256 layers of equal area under exp(-x); the last edge and the area are the constants of
+    # Marsaglia and Tsang (2000). Layer 0 is the base strip with the tail beyond _TAIL.
+    area = 0.0039496598225815571993
+    edge = np.zeros(257)
+    edge[0], edge[1] = area * math.exp(_TAIL), _TAIL
+    for i in range(2, 256):
+        edge[i] = -math.log(math.exp(-edge[i - 1]) + area / edge[i - 1])
+    inside = np.array([int(edge[i + 1] / edge[i] * 2.0**53) for i in range(256)], dtype=np.uint64)
+    return edge[:256] * _TO_UNIT, np.exp(-edge), inside
+
+
+_TAIL = 7.69711747013104972
+_WIDTH, _DENSITY, _INSIDE = _exponential_layers()
+
+
+@inlined
+def _mix(z):
+    # The finaliser of SplitMix64 (Stafford's variant 13): a bijection of 64 bits.
+    z = (z ^ (z >> _U30)) * _MIX_1
+    z = (z ^ (z >> _U27)) * _MIX_2
+    return z ^ (z >> _U31)
+
+
+@inlined
+def seed_stream(key, index, stream):
+    """Start `stream` for trajectory `index` of the run with this (4,) uint64 `key`."""
+    # The first word is a bijection of the index, so no two trajectories of a run can share a
+    # state; the other words make states of different keys differ in all 256 bits.
+    stream[0] = _mix(key[0] + _GOLDEN * (np.uint64(index) + _ONE))
+    stream[1] = _mix(key[1] ^ stream[0])
+    stream[2] = _mix(key[2] ^ (stream[1] + _GOLDEN))
+    stream[3] = _mix(key[3] ^ (stream[2] + _GOLDEN)) | _ONE  # the all-zero state is not allowed
+
+
+@inlined
+def _next_bits(stream):
+    s0, s1, s2, s3 = stream[0], stream[1], stream[2], stream[3]
+    total = s0 + s3
+    bits = ((total << _U23) | (total >> _U41)) + s0
+    shifted = s1 << _U17
+    s2 ^= s0
+    s3 ^= s1
+    stream[1] = s1 ^ s2
+    stream[0] = s0 ^ s3
+    stream[2] = s2 ^ shifted
+    stream[3] = (s3 << _U45) | (s3 >> _U19)
+    return bits
+
+
+@inlined
+def uniform(stream):
+    """Draw uniformly from [0, 1), a multiple of 2**-53."""
+    return np.float64(_next_bits(stream) >> _U11) * _TO_UNIT
+
+
+@inlined
+def exponential(stream):
+    """Draw from the exponential law of mean 1."""
+    passed = 0.0
+    while True:
+        bits = _next_bits(stream)
+        layer = bits & _LOW_BYTE
+        fraction = bits >> _U11
+        x = np.float64(fraction) * _WIDTH[layer]
+        if fraction < _INSIDE[layer]:
+            return passed + x
+        if layer == np.uint64(0):
+            # Beyond the last edge the law repeats itself, so start again from there.
+            passed += _TAIL
+        else:
+            low, high = _DENSITY[layer], _DENSITY[layer + _ONE]
+            if low + uniform(stream) * (high - low) < math.exp(-x):
+                return passed + x
+
+
+@inlined
+def _poisson_log_probability(k, mean):
+    # Loader (2000): log p = -(deviance) - (error of Stirling's formula) - log(2 pi k) / 2, which
+    # keeps its digits where k log(mean) - mean - log(k!) would lose them all.
+    if k == 0.0:
+        return -mean
+    if k < 16.0:
+        stirling = math.lgamma(k + 1.0) - (k + 0.5) * math.log(k) + k - 0.9189385332046727
+    else:
+        square = 1.0 / (k * k)
+        stirling = (1.0 / 12.0 - (1.0 / 360.0 - square / 1260.0) * square) / k
+    gap = k - mean
+    if abs(gap) < 0.1 * (k + mean):
+        # k log(k / mean) - gap by the series in v = gap / (k + mean).
+        v = gap / (k + mean)
+        deviance, term, odd = gap * v, 2.0 * k * v, 1.0
+        while True:
+            term *= v * v
+            odd += 2.0
+            next_deviance = deviance + term / odd
+            if next_deviance == deviance:
+                break
+            deviance = next_deviance
+    else:
+        deviance = k * math.log(k / mean) - gap
+    return -deviance - stirling - 0.5 * math.log(2.0 * math.pi * k)
+
+
+@inlined
+def poisson(stream, mean):
+    """Draw from the Poisson law, as a float64 whole number; `mean` in [0, 2**53)."""
+    if mean < 10.0:
+        # Inversion by adding probabilities from 0 upwards.
+        probability = math.exp(-mean)
+        remaining = uniform(stream)
+        k = 0.0
+        while remaining >= probability and k < 200.0:  # beyond 200: below 1e-180
+            remaining -= probability
+            k += 1.0
+            probability *= mean / k
+        return k
+    # Transformed rejection (PTRS) of Hormann (1993).
+    root = math.sqrt(mean)
+    b = 0.931 + 2.53 * root
+    a = -0.059 + 0.02483 * b
+    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+    v_r = 0.9277 - 3.6224 / (b - 2.0)
+    while True:
+        u = uniform(stream) - 0.5
+        v = 1.0 - uniform(stream)
+        us = 0.5 - abs(u)
+        # u = -0.5 exactly gives us = 0 and an infinite k, outside the support.
+        if us == 0.0:
+            continue
+        k = math.floor((2.0 * a / us + b) * u + mean + 0.43)
+        if us >= 0.07 and v <= v_r:
+            return k
+        if k < 0.0 or (us < 0.013 and v > us):
+            continue
+        accept = math.log(v * inverse_alpha / (a / (us * us) + b))
+        if accept <= _poisson_log_probability(k, mean):
+            return k

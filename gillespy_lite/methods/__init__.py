@@ -1,0 +1,25 @@
+"""The methods, one file each, and the table of them that everything else goes by."""
+
+from __future__ import annotations
+
+from .direct import Direct
+from .first_reaction import FirstReaction
+from .method import Method, StochasticMethod
+from .next_reaction import NextReaction
+from .ode import Ode
+from .tau_leaping import TauLeaping
+
+__all__ = [
+    "METHODS",
+    "Direct",
+    "FirstReaction",
+    "Method",
+    "NextReaction",
+    "Ode",
+    "StochasticMethod",
+    "TauLeaping",
+]
+
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Direct, FirstReaction, NextReaction, TauLeaping, Ode)
+}

@@ -1,0 +1,135 @@
+"""Gillespie's direct method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..kernels.event_loop import event_kernel
+from ..kernels.jit import inlined
+from ..kernels.propensities import law_propensity, pair_propensity, propensity
+from ..kernels.random import exponential, uniform
+from ..kernels.sum_tree import choose_leaf, leaf_offset, tree_size, update_node
+from .method import StochasticMethod
+
+__all__ = ["Direct", "propose_direct", "update_direct", "workspace_size"]
+
+# Up to this many reactions all propensities are added up afresh at each event, without a branch;
+# above, a tree of sums is updated. Measured, ns per event, dense against tree: birth-death 27 and
+# 32, Michaelis-Menten 31 and 50, Vilar (16 reactions) 44 and 59.
+DENSE_LIMIT = 32
+
+
+@inlined
+def _update_dense(network, walker, fired, time):
+    n = network.form.size
+    cumulative, law_value = walker.reals[:n], walker.reals[n : 2 * n]
+    for k in range(network.law_dependent_start[fired], network.law_dependent_start[fired + 1]):
+        reaction = network.law_dependent[k]
+        value = law_propensity(network, reaction, walker.state, time, walker.stack)
+        if not 0.0 <= value < np.inf:
+            return reaction
+        law_value[reaction] = value
+    total = 0.0
+    for reaction in range(n):
+        total += pair_propensity(network, reaction, walker.state) + law_value[reaction]
+        cumulative[reaction] = total
+    if not total < np.inf:
+        for reaction in range(n):
+            if not cumulative[reaction] < np.inf:
+                return reaction
+    return -1
+
+
+@inlined
+def _propose_dense(network, walker, time):
+    n = network.form.size
+    cumulative = walker.reals[:n]
+    total = cumulative[n - 1] if n > 0 else 0.0
+    if total <= 0.0:
+        return np.inf, -1
+    next_time = time + exponential(walker.stream) / total
+    # Counting takes as long for every reaction, so there is no jump for the processor to mispredict.
+    target = uniform(walker.stream) * total
+    chosen = 0
+    for reaction in range(n - 1):
+        chosen += cumulative[reaction] <= target
+    # Rounding can put `target` at the very end of the shares, on a reaction whose share is zero.
+    while chosen > 0 and cumulative[chosen] == cumulative[chosen - 1]:
+        chosen -= 1
+    return next_time, chosen
+
+
+@inlined
+def _update_tree(network, walker, fired, time):
+    tree, leaves = walker.reals, leaf_offset(network.form.size)
+    for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
+        reaction = network.dependent[k]
+        value = propensity(network, reaction, walker.state, time, walker.stack)
+        if not 0.0 <= value < np.inf:
+            return reaction
+        tree[leaves + reaction] = value
+    for k in range(network.node_start[fired], network.node_start[fired + 1]):
+        update_node(tree, network.node[k])
+    return -1
+
+
+@inlined
+def _propose_tree(network, walker, time):
+    tree = walker.reals
+    total = tree[0]
+    if total <= 0.0:
+        return np.inf, -1
+    next_time = time + exponential(walker.stream) / total
+    target = uniform(walker.stream) * total
+    return next_time, choose_leaf(tree, leaf_offset(network.form.size), target)
+
+
+@inlined
+def update_direct(network, walker, fired, time):
+    """Bring the sums of propensities up to date; return a reaction at fault, or -1."""
+    if network.form.size <= DENSE_LIMIT:
+        return _update_dense(network, walker, fired, time)
+    return _update_tree(network, walker, fired, time)
+
+
+@inlined
+def propose_direct(network, walker, time):
+    """Return the time of the next event and its reaction: Gillespie (1977), eq. 21."""
+    if network.form.size <= DENSE_LIMIT:
+        return _propose_dense(network, walker, time)
+    return _propose_tree(network, walker, time)
+
+
+def workspace_size(n_reactions: int) -> int:
+    """Return how many doubles the sums need."""
+    return 2 * n_reactions if n_reactions <= DENSE_LIMIT else int(tree_size(n_reactions))
+
+
+run_direct = event_kernel("direct", update_direct, propose_direct)
+
+
+@dataclass(frozen=True)
+class Direct(StochasticMethod):
+    """Gillespie's direct method: one draw for the waiting time, one for the reaction.
+
+    Exact. Up to 32 reactions the propensities are added up afresh at each event; above, the cost of
+    an event grows with the number of propensities it changes times the logarithm of the number of
+    reactions.
+
+    References
+    ----------
+    Gillespie (1977), J. Phys. Chem. 81, 2340, doi:10.1021/j100540a008.
+    """
+
+    name: ClassVar[str] = "direct"
+    summary: ClassVar[str] = "Gillespie's direct method"
+    citation: ClassVar[str] = "Gillespie (1977), doi:10.1021/j100540a008"
+    is_exact: ClassVar[bool] = True
+    kernel: ClassVar[Any] = staticmethod(run_direct)
+
+    def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
+        """Return the sizes for the cumulative sums or the tree."""
+        return workspace_size(n_reactions), 0

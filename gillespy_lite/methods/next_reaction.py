@@ -1,0 +1,88 @@
+"""The next-reaction method of Gibson and Bruck."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..kernels.event_loop import event_kernel
+from ..kernels.indexed_heap import build_heap, move_to_place
+from ..kernels.jit import inlined
+from ..kernels.propensities import propensity
+from ..kernels.random import exponential
+from .method import StochasticMethod
+
+__all__ = ["NextReaction"]
+
+
+@inlined
+def _fresh_time(walker, value, time):
+    return time + exponential(walker.stream) / value if value > 0.0 else np.inf
+
+
+@inlined
+def _update(network, walker, fired, time):
+    n = network.form.size
+    propensities, firing_time = walker.reals[:n], walker.reals[n : 2 * n]
+    heap, place = walker.integers[:n], walker.integers[n : 2 * n]
+    for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
+        reaction = network.dependent[k]
+        value = propensity(network, reaction, walker.state, time, walker.stack)
+        if not 0.0 <= value < np.inf:
+            return reaction
+        before = propensities[reaction]
+        propensities[reaction] = value
+        if fired == n:
+            firing_time[reaction] = _fresh_time(walker, value, time)
+        elif reaction != fired:
+            if before > 0.0 and value > 0.0:
+                # What is left of the waiting time shrinks as the propensity grows (eq. 12).
+                firing_time[reaction] = time + (before / value) * (firing_time[reaction] - time)
+            else:
+                # A channel that was dead has no waiting time to reuse. A fresh draw is right
+                # because exponential waiting times have no memory.
+                firing_time[reaction] = _fresh_time(walker, value, time)
+            move_to_place(heap, place, firing_time, reaction)
+    if fired == n:
+        build_heap(heap, place, firing_time)
+    else:
+        firing_time[fired] = _fresh_time(walker, propensities[fired], time)
+        move_to_place(heap, place, firing_time, fired)
+    return -1
+
+
+@inlined
+def _propose(network, walker, time):
+    n = network.form.size
+    if n == 0:
+        return np.inf, -1
+    first = walker.integers[0]
+    return walker.reals[n + first], first
+
+
+run_next_reaction = event_kernel("next_reaction", _update, _propose)
+
+
+@dataclass(frozen=True)
+class NextReaction(StochasticMethod):
+    """The next-reaction method: firing times are kept in a heap and reused.
+
+    Exact; one exponential draw an event. A reaction whose propensity returns from zero draws a
+    fresh waiting time.
+
+    References
+    ----------
+    Gibson and Bruck (2000), J. Phys. Chem. A 104, 1876, doi:10.1021/jp993732q.
+    """
+
+    name: ClassVar[str] = "next_reaction"
+    summary: ClassVar[str] = "the next-reaction method of Gibson and Bruck"
+    citation: ClassVar[str] = "Gibson and Bruck (2000), doi:10.1021/jp993732q"
+    is_exact: ClassVar[bool] = True
+    kernel: ClassVar[Any] = staticmethod(run_next_reaction)
+
+    def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
+        """Return the sizes for propensities and firing times, and for the heap."""
+        return 2 * n_reactions, 2 * n_reactions

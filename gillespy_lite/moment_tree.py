@@ -1,0 +1,86 @@
+"""Means and covariances of many trajectories, added up in an order that never varies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .kernels.statistics import fill_moments
+
+__all__ = ["MomentTree", "Moments", "block_moments"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of `n` trajectories at each time; k columns."""
+
+    n: int
+    means: np.ndarray  # (n_times, k) float64
+    comoments: np.ndarray  # (n_times, k, k) float64, sums of products of deviations
+    minima: np.ndarray  # (n_times, k) float64
+    maxima: np.ndarray  # (n_times, k) float64
+
+    @classmethod
+    def empty(cls, n_times: int, k: int) -> Moments:
+        """Return the moments of no trajectory."""
+        nan = np.full((n_times, k), np.nan)
+        return cls(0, nan, np.zeros((n_times, k, k)), nan, nan)
+
+    def joined(self, other: Moments) -> Moments:
+        """Return the moments of both.
+
+        Chan, Golub and LeVeque (1983), Am. Stat. 37, 242, doi:10.1080/00031305.1983.10483115.
+        """
+        n = self.n + other.n
+        apart = other.means - self.means
+        products = apart[:, :, None] * apart[:, None, :]
+        return Moments(
+            n,
+            self.means + apart * (other.n / n),
+            self.comoments + other.comoments + products * (self.n * other.n / n),
+            np.minimum(self.minima, other.minima),
+            np.maximum(self.maxima, other.maxima),
+        )
+
+
+def block_moments(counts: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> Moments:
+    """Return the moments of the `chosen` rows of a block of trajectories."""
+    n_times, k = counts.shape[1], counts.shape[2] + values.shape[2]
+    moments = Moments(
+        int(chosen.size),
+        np.empty((n_times, k)),
+        np.empty((n_times, k, k)),
+        np.empty((n_times, k)),
+        np.empty((n_times, k)),
+    )
+    fill_moments(
+        counts, values, chosen, moments.means, moments.comoments, moments.minima, moments.maxima
+    )
+    return moments
+
+
+class MomentTree:
+    """Joins blocks pairwise: 0 with 1, 2 with 3, then those pairs, and so on.
+
+    Blocks may come in any order; the sums are the same to the last bit, and about log2 of the
+    number of blocks are held at a time.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[int, int], Moments] = {}
+
+    def add(self, block: int, moments: Moments) -> None:
+        """Add the moments of one block, counted from 0."""
+        level = 0
+        while (sibling := self._nodes.pop((level, block ^ 1), None)) is not None:
+            moments = sibling.joined(moments) if block & 1 else moments.joined(sibling)
+            level, block = level + 1, block >> 1
+        self._nodes[level, block] = moments
+
+    def total(self) -> Moments | None:
+        """Return the moments of all blocks, or None when there were none."""
+        total: Moments | None = None
+        for key in sorted(self._nodes, key=lambda key: key[1] << key[0]):
+            total = self._nodes[key] if total is None else total.joined(self._nodes[key])
+        return total

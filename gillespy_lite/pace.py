@@ -1,0 +1,39 @@
+"""How much work a kernel is given at a time: enough to be fast, little enough to stop soon."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .kernels.arrays import Output, ReactionArrays, Request, Walker
+
+__all__ = ["Pace"]
+
+# Between two looks at the clock, at Ctrl-C and at the timeout. A kernel call costs about 50 us.
+_SECONDS = 0.05
+_FIRST_BUDGET = 20_000
+
+
+class Pace:
+    """Calls a kernel with a budget that takes about 50 ms; where it stops never changes a path."""
+
+    def __init__(self) -> None:
+        self._budget = _FIRST_BUDGET
+
+    def step(
+        self,
+        kernel: Any,
+        arrays: ReactionArrays,
+        request: Request,
+        walker: Walker,
+        output: Output,
+        first_index: int,
+    ) -> int:
+        """Run the kernel once; return why it returned."""
+        before = time.perf_counter()
+        status = kernel(arrays, request, walker, output, first_index, self._budget)
+        spent = time.perf_counter() - before
+        # Grow by no more than 8 times: the first call may include compilation, and work varies.
+        ratio = min(8.0, max(0.1, _SECONDS / max(spent, 1e-6)))
+        self._budget = int(min(1e12, max(100, self._budget * ratio)))
+        return int(status)

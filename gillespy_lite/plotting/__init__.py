@@ -1,0 +1,103 @@
+"""Plots of results and pictures of networks, with matplotlib.
+
+Every function takes ``ax=`` and returns the Axes; none shows or saves anything. Colours can be
+told apart with any colour vision, and lines differ in style, too. Matplotlib is loaded by the
+first plot, not by importing this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
+from gillespy_lite.plotting.network_picture import draw_network
+from gillespy_lite.plotting.paths import (
+    plot_band,
+    plot_fan,
+    plot_overlay,
+    plot_path,
+    plot_phase,
+)
+from gillespy_lite.results import Ensemble, EnsembleStatistics, Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "KINDS",
+    "draw_network",
+    "plot_band",
+    "plot_fan",
+    "plot_histogram",
+    "plot_hitting_times",
+    "plot_overlay",
+    "plot_path",
+    "plot_phase",
+    "plot_result",
+]
+
+
+def _draw_network_of(result: Any, *, ax: Axes | None = None, **options: Any) -> Axes:
+    return draw_network(result.network, ax=ax, **options)
+
+
+# What ``result.plot(kind)`` draws, for each class of result.
+KINDS: dict[type, dict[str, Callable[..., Axes]]] = {
+    Trajectory: {"path": plot_path, "phase": plot_phase, "network": _draw_network_of},
+    Ensemble: {
+        "band": plot_band,
+        "fan": plot_fan,
+        "histogram": plot_histogram,
+        "phase": plot_phase,
+        "overlay": plot_overlay,
+        "hitting": plot_hitting_times,
+        "network": _draw_network_of,
+    },
+    EnsembleStatistics: {
+        "band": plot_band,
+        "histogram": plot_histogram,
+        "overlay": plot_overlay,
+        "hitting": plot_hitting_times,
+        "network": _draw_network_of,
+    },
+}
+
+
+def plot_result(
+    result: Trajectory | Ensemble | EnsembleStatistics,
+    kind: str,
+    *,
+    ax: Axes | None = None,
+    **options: Any,
+) -> Axes:
+    """Draw a result; this is what the results' ``plot`` methods call.
+
+    Parameters
+    ----------
+    result : Trajectory, Ensemble or EnsembleStatistics
+        What to draw.
+    kind : str
+        One of ``KINDS[type(result)]``.
+    ax : matplotlib Axes, optional
+        Where to draw; by default a new figure.
+    **options
+        Passed on to the function of that kind.
+
+    Returns
+    -------
+    matplotlib Axes
+        With labels and a legend.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind for this class of result.
+    """
+    kinds = KINDS[type(result)]
+    if kind not in kinds:
+        raise ValueError(
+            f"cannot plot kind={kind!r} of {type(result).__name__}; "
+            f"choose one of {', '.join(map(repr, kinds))}"
+        )
+    return kinds[kind](result, ax=ax, **options)

@@ -1,0 +1,69 @@
+"""Progress of long runs: a bar, or the caller's own function."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+__all__ = ["Progress", "reporter"]
+
+Progress = Callable[[float, float], object]
+
+
+def reporter(progress: bool | Progress, total: float, title: str) -> Callable[[float], None]:
+    """Return a function that is told how much of `total` is done.
+
+    True gives tqdm's bar where tqdm is installed (extra ``progress``), else a line of text on the
+    standard error.
+    """
+    if progress is False or progress is None:
+        return lambda done: None
+    if callable(progress):
+        called = progress
+
+        def tell(done: float) -> None:
+            called(done, total)
+
+        return tell
+    if progress is not True:
+        raise TypeError(
+            f"progress must be True, False or a function of (done, total), not {progress!r}"
+        )
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return _Line(total, title)
+    bar = tqdm(total=total, desc=title)
+
+    def update(done: float) -> None:
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return update
+
+
+class _Line:
+    """One line on the standard error, rewritten ten times a second at most."""
+
+    def __init__(self, total: float, title: str) -> None:
+        self._total, self._title = total, title
+        self._started = time.monotonic()
+        self._shown = 0.0
+
+    def __call__(self, done: float) -> None:
+        now = time.monotonic()
+        is_last = done >= self._total
+        if now - self._shown < 0.1 and not is_last:
+            return
+        self._shown = now
+        elapsed = now - self._started
+        left = f", {elapsed * (self._total - done) / done:.0f} s left" if 0 < done else ""
+        end = "\n" if is_last else ""
+        print(
+            f"\r{self._title}: {done:g} of {self._total:g}, {elapsed:.0f} s{left}   ",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )

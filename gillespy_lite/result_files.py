@@ -1,0 +1,332 @@
+"""Files of results: a sealed archive of arrays, and plain CSV tables.
+
+A saved result is an ordinary ``.npz`` archive: one ``.npy`` member per array, and a member
+``gillespy_lite.json`` with the format's version, the network's text and the provenance. The
+archive's comment, its last bytes, holds the SHA-256 digest of every byte before it, so that one
+flipped bit anywhere, also in places that a zip reader never looks at, is noticed. Nothing is ever
+pickled: ``numpy.load(path, allow_pickle=False)`` reads the same file.
+
+This module knows arrays and headers only; which class they make is the business of `results`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from gillespy_lite.errors import DamagedFileError
+from gillespy_lite.version import __version__
+
+__all__ = ["FORMAT_VERSION", "read_result_file", "write_csv_file", "write_result_file"]
+
+# Raised when an older package can no longer read what this one writes.
+FORMAT_VERSION = 1
+
+_HEADER_MEMBER = "gillespy_lite.json"
+_DIGEST_LABEL = b"gillespy_lite sha256 "
+_DIGEST_LENGTH = 64  # hexadecimal digits
+_ALLOWED_DTYPES = (np.dtype("<i8"), np.dtype("<f8"))
+_CHUNK = 1 << 20  # bytes read at a time
+# Level 1 is several times faster than the usual 6, and counts shrink almost as much.
+_COMPRESSION_LEVEL = 1
+_CSV_ROWS_PER_WRITE = 4096
+
+
+def write_result_file(
+    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write arrays and a header to `path`, either completely or not at all.
+
+    The file is written under a temporary name in the same folder, synced to disk and renamed, so
+    that a crash or a full disk leaves an older file of this name as it was.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where to write; used as it is, without adding ``.npz``.
+    header : mapping
+        What JSON can hold. The format's and the package's versions are added to it.
+    arrays : mapping of str to ndarray
+        int64 and float64 arrays of any shape.
+
+    Raises
+    ------
+    ValueError
+        If `path` is something else than a regular file (a folder, a device).
+    OSError
+        If the folder is missing or not writable, or the disk is full.
+    """
+    complete_header = {
+        "format": "gillespy_lite result",
+        "format_version": FORMAT_VERSION,
+        "written_by": f"gillespy_lite {__version__}",
+        **header,
+    }
+    with _replacing(path) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            # The header comes first, so that its name, near the start of the file, marks the
+            # file as ours. ZipInfo without a date makes equal results equal files.
+            header_text = json.dumps(
+                complete_header, ensure_ascii=False, indent=1, default=_plain_number
+            )
+            archive.writestr(_member(_HEADER_MEMBER), header_text.encode())
+            for name, array in arrays.items():
+                with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, _little_endian(array), allow_pickle=False)
+            archive.comment = _DIGEST_LABEL + b"0" * _DIGEST_LENGTH
+        sealed_length = file.tell() - _DIGEST_LENGTH
+        digest = _digest_of_beginning(file, sealed_length)
+        file.seek(sealed_length)
+        file.write(digest.encode())
+
+
+def read_result_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what `write_result_file` wrote, and refuse anything else.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file written by `write_result_file`.
+
+    Returns
+    -------
+    header : dict
+        The header, with ``format``, ``format_version`` and ``written_by`` in it.
+    arrays : dict of str to ndarray
+        The arrays by name.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file is not one of ours, is cut short, has changed since it was written, or was
+        written by a newer package in a format unknown here.
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    with open(path, "rb") as file:
+        _check_digest(file, os.fspath(path))
+        file.seek(0)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read_archive(archive, os.fspath(path))
+        except DamagedFileError:
+            raise
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,  # includes RecursionError: a header nested too deep
+            TypeError,
+            ValueError,
+        ) as error:
+            # The digest was right, so this file was made wrong, by other means than this module.
+            raise DamagedFileError(
+                f"{os.fspath(path)!r} cannot be read as a saved result: {error}"
+            ) from error
+
+
+def write_csv_file(
+    path: str | os.PathLike[str], column_names: Sequence[str], lines: Iterable[str]
+) -> None:
+    """Write a CSV table in UTF-8, either completely or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where to write. A device such as ``/dev/stdout`` is written to directly.
+    column_names : sequence of str
+        The header line; no name holds a comma or a quote, because the language allows none.
+    lines : iterable of str
+        Rows without their line ends, values separated by commas.
+    """
+    with _replacing(path) if _is_replaceable(path) else open(path, "wb") as file:
+        file.write((",".join(column_names) + "\n").encode())
+        pending: list[str] = []
+        for line in lines:
+            pending.append(line)
+            if len(pending) == _CSV_ROWS_PER_WRITE:
+                file.write(("\n".join(pending) + "\n").encode())
+                pending.clear()
+        if pending:
+            file.write(("\n".join(pending) + "\n").encode())
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Return the description of one archive member, the same on every day and machine."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    # Python 3.13 gave this attribute a public name and kept the older one as an alias.
+    info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined]
+    info.external_attr = 0o644 << 16
+    info.create_system = 3
+    return info
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a NumPy number as the Python number that JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a file's header cannot hold {value!r}")
+
+
+def _little_endian(array: np.ndarray) -> np.ndarray:
+    """Return the array as contiguous ``<i8`` or ``<f8``, so that every machine reads it alike."""
+    dtype = np.dtype("<i8") if array.dtype.kind in "iu" else np.dtype("<f8")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _is_replaceable(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is free or a regular file, so that renaming over it does no harm."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; on success sync it and give it that name."""
+    if not _is_replaceable(path):
+        raise ValueError(
+            f"cannot write to {os.fspath(path)!r}: it exists and is not a regular file; "
+            "give the name of a file"
+        )
+    # Write through a symbolic link instead of replacing the link by a file.
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.part")
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name survive a power cut, where the system can sync a folder at all."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _digest_of_beginning(file: IO[bytes], length: int) -> str:
+    """SHA-256 of the first `length` bytes of `file`, in hexadecimal."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    remaining = length
+    while remaining > 0:
+        chunk = file.read(min(_CHUNK, remaining))
+        if not chunk:
+            break
+        digest.update(chunk)
+        remaining -= len(chunk)
+    return digest.hexdigest()
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+def _check_digest(file: IO[bytes], name: str) -> None:
+    """Refuse a file whose bytes are not those that were written, and say in which way."""
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    if size == 0:
+        raise DamagedFileError(f"{name!r} is empty; it is not a saved result")
+    file.seek(0)
+    # A zip member's name starts at byte 30 of its local header.
+    beginning = file.read(30 + len(_HEADER_MEMBER))
+    marked_start = beginning[:4] == b"PK\x03\x04" and beginning[30:] == _HEADER_MEMBER.encode()
+    trailer_length = len(_DIGEST_LABEL) + _DIGEST_LENGTH
+    file.seek(max(0, size - trailer_length))
+    trailer = file.read()
+    marked_end = trailer.startswith(_DIGEST_LABEL) and len(trailer) == trailer_length
+    if not marked_start and not marked_end:
+        raise DamagedFileError(
+            f"{name!r} is not a result saved by gillespy_lite: it neither begins nor ends like one"
+        )
+    if not marked_start:
+        raise DamagedFileError(f"{name!r} is damaged: its first bytes have changed")
+    if not marked_end:
+        raise DamagedFileError(
+            f"{name!r} is damaged: its end, which holds the digest, is missing or has changed "
+            f"({size} bytes are there); the file was probably cut short while it was copied"
+        )
+    found = _digest_of_beginning(file, size - _DIGEST_LENGTH)
+    recorded = trailer[len(_DIGEST_LABEL) :].decode("ascii", errors="replace")
+    if found != recorded:
+        raise DamagedFileError(
+            f"{name!r} is damaged: its content has changed since it was written "
+            f"(SHA-256 {found[:12]}..., recorded {recorded[:12]}...); copy it again or rerun"
+        )
+
+
+def _read_archive(
+    archive: zipfile.ZipFile, name: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    header = json.loads(archive.read(_HEADER_MEMBER))
+    if not isinstance(header, dict):
+        raise DamagedFileError(f"{name!r} has a header that is not a table of names and values")
+    version = header.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise DamagedFileError(f"{name!r} states no format version, but {version!r}")
+    if version > FORMAT_VERSION:
+        raise DamagedFileError(
+            f"{name!r} has format version {version}, written by {header.get('written_by')!s}; "
+            f"this is gillespy_lite {__version__}, which reads versions up to {FORMAT_VERSION}: "
+            "install a newer one"
+        )
+    arrays = {
+        info.filename.removesuffix(".npy"): _read_array(archive, info, name)
+        for info in archive.infolist()
+        if info.filename != _HEADER_MEMBER
+    }
+    return header, arrays
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
+    """Read one member, after checking that it can hold what its own header promises."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        if version != (1, 0):
+            raise DamagedFileError(f"{name!r}: array {info.filename!r} has npy version {version}")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        if dtype not in _ALLOWED_DTYPES:
+            raise DamagedFileError(
+                f"{name!r}: array {info.filename!r} holds {dtype}, not int64 or float64"
+            )
+        # A promise of more data than there are would be believed, and reserve the memory.
+        promised = dtype.itemsize
+        for length in shape:
+            promised *= length
+        if promised != info.file_size - member.tell():
+            raise DamagedFileError(
+                f"{name!r}: array {info.filename!r} promises {promised} bytes in shape {shape}, "
+                f"but holds {info.file_size - member.tell()}"
+            )
+    with archive.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+    return np.asarray(array, dtype=dtype.newbyteorder("="))

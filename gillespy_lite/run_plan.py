@@ -1,0 +1,358 @@
+"""What a run will do, checked once before any kernel starts: times, method, outputs, streams."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .compilation import CompiledNetwork, compile_expressions, compile_network, label
+from .dsl import parse_expression
+from .errors import (
+    BadPropensityError,
+    CountOverflowError,
+    EventLimitError,
+    MethodError,
+    NetworkError,
+    SimulationError,
+)
+from .kernels.arrays import Output, Request, Walker
+from .kernels.walking import (
+    BAD_PROPENSITY,
+    COMPLETE,
+    EVENT_LIMIT,
+    N_CLOCKS,
+    N_COUNTERS,
+    TIME,
+    TROUBLE,
+)
+from .methods import METHODS, Method, StochasticMethod
+from .network import Network
+from .randomness import stream_key, take_entropy
+from .rate_laws import Call, Expression, did_you_mean
+from .results import Provenance
+from .version import STREAM_VERSION, __version__
+
+__all__ = ["RunPlan", "check_times", "choose_method", "plan_run", "trouble"]
+
+DEFAULT_N_TIMES = 101
+NO_EVENT_LIMIT = 2**62
+_CONDITIONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything a run needs, checked."""
+
+    compiled: CompiledNetwork
+    method: Method
+    method_reason: str
+    times: np.ndarray  # (n_times,) float64
+    species: tuple[str, ...]  # recorded species, the columns of `counts`
+    observables: tuple[str, ...]  # recorded observables, the columns of `values`
+    request: Request
+    stack_depth: int
+    entropy: int
+    options: dict[str, int | float | str | bool | None]
+    started: float  # time.perf_counter() at the call
+
+    @property
+    def network(self) -> Network:
+        """The network that is run."""
+        return self.compiled.network
+
+    @property
+    def stochastic_method(self) -> StochasticMethod:
+        """The method, known to sample."""
+        assert isinstance(self.method, StochasticMethod)
+        return self.method
+
+    def walker(self) -> Walker:
+        """Return a thread's own working arrays."""
+        arrays = self.compiled.arrays
+        n_reals, n_integers = self.stochastic_method.workspace(
+            self.network.n_species, arrays.form.size
+        )
+        return Walker(
+            state=np.ones(self.network.n_species + 1, dtype=np.int64),
+            stream=np.zeros(4, dtype=np.uint64),
+            clock=np.zeros(N_CLOCKS),
+            counter=np.zeros(N_COUNTERS, dtype=np.int64),
+            stack=np.zeros(self.stack_depth),
+            reals=np.zeros(n_reals),
+            integers=np.zeros(n_integers, dtype=np.int64),
+        )
+
+    def output(self, n_rows: int, n_events: int = 0) -> Output:
+        """Return arrays for `n_rows` trajectories, and for `n_events` events if each is wanted."""
+        n_times, n_columns = self.times.size, len(self.species)
+        n_values = len(self.observables)
+        return Output(
+            counts=np.empty((n_rows, n_times, n_columns), dtype=np.int64),
+            values=np.empty((n_rows, n_times, n_values)),
+            outcome=np.zeros(n_rows, dtype=np.int64),
+            hitting_time=np.full(n_rows, np.nan),
+            n_events=np.zeros(n_rows, dtype=np.int64),
+            event_time=np.empty(n_events),
+            event_counts=np.empty((n_events, n_columns), dtype=np.int64),
+            event_values=np.empty((n_events, n_values)),
+            event_reaction=np.empty(n_events, dtype=np.int64),
+        )
+
+    def provenance(self) -> Provenance:
+        """Return where the result comes from; the duration ends now."""
+        return Provenance(
+            network_text=self.network.text,
+            network_digest=self.network.digest,
+            method=self.method.name,
+            method_reason=self.method_reason,
+            options=self.options,
+            entropy=self.entropy,
+            stream_version=STREAM_VERSION,
+            package_version=__version__,
+            elapsed=time.perf_counter() - self.started,
+        )
+
+
+def plan_run(
+    network: Network,
+    t: Any,
+    *,
+    method: str | Method,
+    rng: Any,
+    seed: Any,
+    outputs: Sequence[str] | None,
+    stop_when: str | Expression | None,
+    max_events: int | None,
+    every_event: bool,
+    method_options: Mapping[str, Any],
+) -> RunPlan:
+    """Check the arguments of a run and gather what it needs."""
+    started = time.perf_counter()
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"the first argument must be a Network, not {type(network).__name__}; make one from "
+            "text with Network.parse(text), from a file with Network.read(path)"
+        )
+    times = check_times(t)
+    compiled = compile_network(network)
+    chosen, reason = choose_method(method, compiled, method_options)
+    species, observables = _check_outputs(network, outputs)
+    index = {name: i for i, name in enumerate(network.species_names)}
+    expressions = {one.name: one.expression for one in network.observables}
+    observed, observed_depth = compile_expressions(
+        network, [expressions[name] for name in observables]
+    )
+    conditions = [] if stop_when is None else [_check_condition(network, stop_when)]
+    condition, condition_depth = compile_expressions(network, conditions)
+    entropy = take_entropy(rng, seed)
+    request = Request(
+        times=times,
+        initial_state=compiled.initial_state,
+        key=stream_key(entropy, chosen.name),
+        columns=np.array([index[name] for name in species], dtype=np.int64),
+        observed=observed,
+        condition=condition,
+        options=chosen.option_values() if isinstance(chosen, StochasticMethod) else np.zeros(0),
+        max_events=_check_max_events(max_events),
+        every_event=bool(every_event),
+    )
+    return RunPlan(
+        compiled=compiled,
+        method=chosen,
+        method_reason=reason,
+        times=times,
+        species=species,
+        observables=observables,
+        request=request,
+        stack_depth=max(compiled.stack_depth, observed_depth, condition_depth),
+        entropy=entropy,
+        options={
+            **chosen.options(),
+            "stop_when": str(conditions[0]) if conditions else None,
+            "max_events": max_events,
+        },
+        started=started,
+    )
+
+
+def check_times(t: Any) -> np.ndarray:
+    """Return the sampling times, or say what is wrong with them.
+
+    Parameters
+    ----------
+    t : float or array_like, shape (n_times,)
+        An end time above 0, which stands for 101 times from 0; or increasing times.
+
+    Returns
+    -------
+    ndarray, shape (n_times,)
+        float64; the first is when the initial state holds.
+
+    Raises
+    ------
+    ValueError
+        If a time is not finite, the times do not increase, or there is none.
+    """
+    try:
+        times = np.array(t, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"t must be an end time or a list of times, not {t!r}") from None
+    if times.ndim > 1:
+        raise ValueError(f"t must be one number or a flat list of times, not of shape {times.shape}")
+    if not np.isfinite(times).all():
+        raise ValueError("t holds a value that is infinite or not a number")
+    if times.ndim == 0:
+        if times <= 0.0:
+            raise ValueError(
+                f"t = {times:g} is not an end time above 0; for other starts give the times, "
+                "for example t=numpy.linspace(5, 10, 51)"
+            )
+        return np.linspace(0.0, float(times), DEFAULT_N_TIMES)
+    if times.size == 0:
+        raise ValueError("t is empty; give an end time or at least one time")
+    falls = np.flatnonzero(np.diff(times) <= 0.0)
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"times must increase, but times[{i + 1}] = {times[i + 1]:g} follows "
+            f"times[{i}] = {times[i]:g}; sort them and drop repeats, for example with "
+            "numpy.unique(times)"
+        )
+    return times
+
+
+def choose_method(
+    method: str | Method, compiled: CompiledNetwork, options: Mapping[str, Any]
+) -> tuple[Method, str]:
+    """Return the method to run and why it was chosen.
+
+    Raises
+    ------
+    MethodError
+        If the method is unknown, has no such option, or cannot do this network; the message names
+        the construct and the methods that can.
+    """
+    if isinstance(method, Method):
+        chosen, reason = method, "asked for"
+    elif method == "auto":
+        # One rule for all networks: an approximation is never chosen for the user, and the direct
+        # method was the fastest exact one at every size (benchmarks/methods.py).
+        chosen = METHODS["direct"]()
+        reason = "auto: exact, and the fastest exact method at every network size measured"
+    elif method in METHODS:
+        chosen, reason = METHODS[method](), "asked for"
+    else:
+        hint = did_you_mean(str(method), ["auto", *METHODS])
+        raise MethodError(
+            f"unknown method {method!r}{hint}; the methods are auto, {', '.join(METHODS)}"
+        )
+    if options:
+        chosen = chosen.with_options(options)
+    refusal = chosen.refusal(compiled)
+    if refusal is not None:
+        able = [name for name, other in METHODS.items() if other().refusal(compiled) is None]
+        remedy = f"methods that can: {', '.join(able)}" if able else "no method can yet"
+        raise MethodError(f"{refusal}; {remedy}")
+    return chosen, reason
+
+
+def _check_outputs(
+    network: Network, outputs: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if outputs is None:
+        return network.species_names, ()
+    if isinstance(outputs, str):
+        outputs = [outputs]
+    names = [str(getattr(one, "name", one)) for one in outputs]
+    if not names:
+        raise ValueError("outputs is empty; name the species and observables to record")
+    known = [*network.species_names, *network.observable_names]
+    for k, name in enumerate(names):
+        if name not in known:
+            raise NetworkError(
+                f"outputs names '{name}', which is neither a species nor an observable of this "
+                f"network{did_you_mean(name, known)}"
+            )
+        if name in names[:k]:
+            raise ValueError(f"outputs names '{name}' twice")
+    return (
+        tuple(name for name in names if name in network.species_names),
+        tuple(name for name in names if name in network.observable_names),
+    )
+
+
+def _check_condition(network: Network, condition: str | Expression) -> Expression:
+    expression = parse_expression(condition) if isinstance(condition, str) else condition
+    if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
+        raise NetworkError(
+            f"stop_when must be a condition such as 'X >= 80', not '{expression}'"
+        )
+    if "t" in network.expanded(expression).symbols():
+        raise NetworkError(
+            f"stop_when = '{expression}' depends on the time t; it is looked at when an event "
+            "happens, so a time would be missed. Let the last of the times end the run"
+        )
+    return expression
+
+
+def _check_max_events(max_events: int | None) -> int:
+    if max_events is None:
+        return NO_EVENT_LIMIT
+    if isinstance(max_events, bool) or max_events != int(max_events) or max_events < 0:
+        raise ValueError(f"max_events must be a whole number, 0 or more, not {max_events!r}")
+    return min(int(max_events), NO_EVENT_LIMIT)
+
+
+def check_timeout(timeout: float | None) -> float:
+    """Return when a run must stop, on the clock of `time.monotonic`."""
+    if timeout is None:
+        return math.inf
+    if not timeout >= 0.0:
+        raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
+    return time.monotonic() + timeout
+
+
+def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> SimulationError:
+    """Return the error for a trajectory that could not go on, naming reaction, time and state."""
+    network = plan.network
+    at, state = float(walker.clock[TIME]), walker.state[:-1]
+    shown = ", ".join(
+        f"{name} = {count}" for name, count in zip(network.species_names, state, strict=True)
+    )
+    if len(shown) > 500:
+        shown = shown[:500] + " ..."
+    where = f"in trajectory {trajectory} at t = {at:g}, where {shown}"
+    reaction = int(walker.counter[TROUBLE])
+    if outcome == EVENT_LIMIT:
+        limit = plan.request.max_events
+        return EventLimitError(
+            f"trajectory {trajectory} needs more than max_events = {limit} events; it had reached "
+            f"t = {at:g} of {plan.times[-1]:g}"
+        )
+    if outcome == BAD_PROPENSITY:
+        values: dict[str, float] = {
+            **dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True)),
+            **dict(zip(network.species_names, state.astype(float).tolist(), strict=True)),
+            "t": at,
+        }
+        value = float(np.asarray(network.expanded_rate(reaction).evaluate(values)))
+        return BadPropensityError(
+            f"the rate '{network.reactions[reaction].rate}' of reaction "
+            f"{label(network, reaction)} is {value:g} {where}; a propensity must be a finite "
+            "number, 0 or more"
+        )
+    named = f"reaction {label(network, reaction)}" if reaction >= 0 else "a leap"
+    return CountOverflowError(
+        f"{named} raised a count above 2**53 = 9007199254740992 {where}; larger counts cannot be "
+        "told apart in double precision"
+    )
+
+
+def is_complete(outcome: np.ndarray) -> np.ndarray:
+    """Return which trajectories ran to their end, bool of the shape of `outcome`."""
+    return np.asarray(outcome == COMPLETE)
