@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gillespy_lite.network import Network
+from .network import Network
 
 __all__ = ["conservation_laws", "integer_left_null_space"]
 

@@ -30,9 +30,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from gillespy_lite.dsl_lexer import Token, split_line
-from gillespy_lite.errors import ParseError
-from gillespy_lite.network import (
+from .dsl_lexer import Token, split_line
+from .errors import ParseError
+from .network import (
     MAX_COEFFICIENT,
     Kind,
     Network,
@@ -44,7 +44,7 @@ from gillespy_lite.network import (
     find_problem,
     initial_problem,
 )
-from gillespy_lite.rate_laws import (
+from .rate_laws import (
     AND,
     COMPARISON,
     FUNCTIONS,
@@ -617,7 +617,8 @@ class _Reader:
                 if (other.line.number, other.name) > (place.line.number, place.name):
                     place, other = other, place
                 column = place.name
-            message += f" ({shown(problem.word)} is declared on line {other.line.number})"
+            already = "already " * problem.is_repeated
+            message += f" ({shown(problem.word)} is {already}declared on line {other.line.number})"
         place.line.refuse(message, column)
 
     def read_line(self, line: _Line, statement: str) -> None:
@@ -841,6 +842,8 @@ class _Reader:
             hint = did_you_mean(before.text, KEYWORDS) if line.place == 1 else ""
             if line.place == 1 and before.text.lower() in _FOREIGN_KEYWORDS:
                 hint = f"; {_FOREIGN_KEYWORDS[before.text.lower()]}"
+            if line.place > 1 and line.tokens[line.place - 2].end == before.start:
+                hint = "; a coefficient is written with digits alone, such as 1000 S"
             line.refuse(
                 f"a + is missing between {shown(before.text)} and {shown(token.text)}{hint}"
             )

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
-from gillespy_lite.rate_laws import shown
+from .rate_laws import shown
 
 __all__ = ["ARROWS", "Refuse", "Token", "split_line"]
 

@@ -201,7 +201,7 @@ def _whole(value: Any, name: str, least: int) -> int:
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -416,6 +416,12 @@ class _Crew:
         return None
 
     def _many_workers(self, report: Callable[[float], None]) -> None:
+        # A first call compiles the kernel or loads it. Done here, on no trajectory, because the
+        # main thread is the one that Ctrl-C can reach.
+        plan = self._plan
+        plan.stochastic_method.kernel(
+            plan.compiled.arrays, plan.request, plan.walker(), plan.output(0), 0, 0
+        )
         with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
             futures = [
                 pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
@@ -432,7 +438,7 @@ class _Crew:
                 self._halt.set()
 
     def _one_worker(self, worker: int, report: Callable[[float], None] | None) -> None:
-        walker, pace = self._plan.walker(), Pace()
+        walker, pace = self._plan.walker(), Pace(self._plan.network.n_reactions)
         try:
             for first, last in self._units():
                 output = self._store.rows(first, last)

@@ -56,9 +56,7 @@ class ParseError(NetworkError):
         start = max(0, self.column - 1 - 60)
         shown = self.line_text[start : start + 100].replace("\t", " ")
         caret = " " * (self.column - 1 - start) + "^"
-        return (
-            f"{self.source}:{self.line}:{self.column}: {self.message}\n    {shown}\n    {caret}"
-        )
+        return f"{self.source}:{self.line}:{self.column}: {self.message}\n    {shown}\n    {caret}"
 
 
 class MethodError(GillespyLiteError, ValueError):

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gillespy_lite.errors import NetworkError
-from gillespy_lite.rate_laws import (
+from .errors import NetworkError
+from .rate_laws import (
     CONSTANTS,
     MAX_NESTING,
     MAX_NODES,
@@ -51,7 +51,7 @@ from gillespy_lite.rate_laws import (
 )
 
 if TYPE_CHECKING:
-    from gillespy_lite.explanation import Explanation
+    from .explanation import Explanation
 
 __all__ = [
     "MAX_COEFFICIENT",
@@ -652,7 +652,7 @@ class _Names:
             advice = "; the time is written t"
         elif word.casefold() in ("empty", "emptyset", "none", "nothing", "null"):
             advice = "; the empty side of a reaction is written 0"
-        return f"{owner} uses {shown(word)}, which is not declared{advice}"
+        return f"{owner} uses the unknown name {shown(word)}{advice}"
 
     def first_outside(self, expression: Expression, allowed: Mapping[str, object]) -> str | None:
         """Return the first name, from left to right, that is neither allowed nor a constant."""
@@ -666,10 +666,10 @@ class _Names:
 
 def _repeated(name: str, kind: str, index: int, first: tuple[str, int]) -> Problem:
     if kind == first[0]:
-        message = f"the {kind} {name!r} is declared twice; remove or rename one of them"
+        message = f"duplicate {kind} {name!r}; remove or rename one of them"
     else:
         message = (
-            f"{name!r} is declared as {_ARTICLE[first[0]]} and as {_ARTICLE[kind]}; "
+            f"duplicate name {name!r}, for {_ARTICLE[first[0]]} and {_ARTICLE[kind]}; "
             "rename one of them"
         )
     return Problem(message, kind, index, name, see=first, is_repeated=True)
@@ -1033,8 +1033,7 @@ def _all_of(kind: type[Any], items: Iterable[Any], argument: str) -> tuple[Any, 
     for index, item in enumerate(found):
         if not isinstance(item, kind):
             raise TypeError(
-                f"{argument}[{index}] is {item!r}; write a {kind.__name__}, "
-                f"for example {_EXAMPLES[kind.__name__]}"
+                f"{argument}[{index}] is {item!r}; write for example {_EXAMPLES[kind.__name__]}"
             )
     return found
 
@@ -1170,7 +1169,7 @@ class Network:
         ParseError
             If the text is not a network; the message points at the place.
         """
-        from gillespy_lite.dsl import parse_network
+        from .dsl import parse_network
 
         return parse_network(text)
 
@@ -1195,7 +1194,7 @@ class Network:
         OSError
             If the file cannot be read.
         """
-        from gillespy_lite.dsl import read_network
+        from .dsl import read_network
 
         return read_network(path)
 
@@ -1369,10 +1368,9 @@ class Network:
         words = tree.symbols()
         for word in sorted(words):
             if word not in structure.declared and word != "t" and word not in CONSTANTS:
-                advice = did_you_mean(word, structure.declared)
+                advice = did_you_mean(word, sorted(structure.declared))
                 raise NetworkError(
-                    f"{shown(str(tree))} uses {shown(word)}, which this network does not declare"
-                    f"{advice}"
+                    f"{shown(str(tree))} uses the unknown name {shown(word)}{advice}"
                 )
         used = words & structure.definitions.keys()
         return tree.substitute({word: structure.definitions[word] for word in used})
@@ -1596,7 +1594,7 @@ class Network:
             Prints each propensity as compiled with its rate-equation counterpart, the convention
             used, stoichiometry, conservation laws, and which methods can simulate the network.
         """
-        from gillespy_lite.explanation import explain
+        from .explanation import explain
 
         return explain(self)
 

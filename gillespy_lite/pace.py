@@ -12,13 +12,15 @@ __all__ = ["Pace"]
 # Between two looks at the clock, at Ctrl-C and at the timeout. A kernel call costs about 50 us.
 _SECONDS = 0.05
 _FIRST_BUDGET = 20_000
+_LEAST_BUDGET = 100
 
 
 class Pace:
     """Calls a kernel with a budget that takes about 50 ms; where it stops never changes a path."""
 
-    def __init__(self) -> None:
-        self._budget = _FIRST_BUDGET
+    def __init__(self, n_reactions: int) -> None:
+        # The methods that draw for every reaction cost in proportion to their number.
+        self._budget = max(_LEAST_BUDGET, _FIRST_BUDGET * 100 // max(100, n_reactions))
 
     def step(
         self,
@@ -35,5 +37,5 @@ class Pace:
         spent = time.perf_counter() - before
         # Grow by no more than 8 times: the first call may include compilation, and work varies.
         ratio = min(8.0, max(0.1, _SECONDS / max(spent, 1e-6)))
-        self._budget = int(min(1e12, max(100, self._budget * ratio)))
+        self._budget = int(min(1e12, max(_LEAST_BUDGET, self._budget * ratio)))
         return int(status)

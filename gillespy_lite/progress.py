@@ -59,11 +59,9 @@ class _Line:
             return
         self._shown = now
         elapsed = now - self._started
-        left = f", {elapsed * (self._total - done) / done:.0f} s left" if 0 < done else ""
+        left = f", {elapsed * (self._total - done) / done:.0f} s left" if done > 0 else ""
         end = "\n" if is_last else ""
-        print(
-            f"\r{self._title}: {done:g} of {self._total:g}, {elapsed:.0f} s{left}   ",
-            end=end,
-            file=sys.stderr,
-            flush=True,
+        sys.stderr.write(
+            f"\r{self._title}: {done:g} of {self._total:g}, {elapsed:.0f} s{left}   {end}"
         )
+        sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import zlib
 from typing import Any
 
@@ -35,7 +34,7 @@ def take_entropy(rng: Any, seed: Any = None) -> int:
         rng = seed
     if rng is None:
         return int(np.random.SeedSequence().entropy)  # type: ignore[arg-type]
-    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool):
+    if isinstance(rng, int | np.integer) and not isinstance(rng, bool):
         if rng < 0:
             raise ValueError(f"rng must be 0 or more where it is a whole number, not {rng}")
         return int(rng)

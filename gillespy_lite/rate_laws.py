@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gillespy_lite.errors import MissingExtraError, NetworkError
+from .errors import MissingExtraError, NetworkError
 
 __all__ = [
     "CONSTANTS",
@@ -101,7 +101,7 @@ def name_problem(name: str) -> str:
     Returns
     -------
     str
-        For example ``"is reserved (a function); choose another name"``.
+        For example ``"is a reserved word (a function); choose another name"``.
     """
     if len(name) > MAX_NAME_LENGTH:
         return f"has {len(name)} characters; at most {MAX_NAME_LENGTH} are allowed"
@@ -120,7 +120,7 @@ def name_problem(name: str) -> str:
     if len(normal) > MAX_NAME_LENGTH:
         return f"has {len(normal)} characters; at most {MAX_NAME_LENGTH} are allowed"
     if normal in RESERVED:
-        return f"is reserved ({RESERVED[normal]}); choose another name"
+        return f"is a reserved word ({RESERVED[normal]}); choose another name"
     return ""
 
 
@@ -674,7 +674,7 @@ class Expression(Operand):
             sympy = importlib.import_module("sympy")
         except ImportError:
             raise MissingExtraError(
-                "to_sympy needs SymPy, which is not installed; run: pip install 'gillespy_lite[sympy]'"
+                "to_sympy needs SymPy; install it with: pip install 'gillespy_lite[sympy]'"
             ) from None
         return _to_sympy(self, sympy)
 
@@ -1328,11 +1328,11 @@ def latex_name(name: str) -> str:
 
 
 def _latex_bracketed(node: Expression, loosest: int) -> list[Piece]:
-    is_scientific = isinstance(node, Number) and "e" in number_text(node.value)
-    is_fraction = isinstance(node, Call) and node.operation in ("/", "hill", "hillr")
-    precedence = PRODUCT if is_scientific else _precedence(node)
-    if is_fraction:  # a fraction bar groups what is over and under it, but carries no exponent
-        precedence = SIGN
+    precedence = _precedence(node)
+    if isinstance(node, Number) and "e" in number_text(node.value):  # 10^{5} or 2 \times 10^{5}
+        precedence = POWER if r"\times" not in _latex_number(node.value) else PRODUCT
+    elif isinstance(node, Call) and node.operation in ("/", "hill", "hillr"):
+        precedence = SIGN  # a bar groups what is over and under it, but carries no exponent
     return [node] if precedence >= loosest else [r"\left(", node, r"\right)"]
 
 
@@ -1394,16 +1394,17 @@ def _latex_layout(node: Expression, names: Mapping[str, str]) -> list[Piece]:
 
 
 def _to_sympy(expression: Expression, sympy: Any) -> Any:
+    def is_truth(value: Any) -> bool:
+        # A sympy.Symbol is both; here it stands for a number.
+        return isinstance(value, sympy.logic.boolalg.Boolean) and not isinstance(value, sympy.Expr)
+
     def number(value: Any) -> Any:
         if isinstance(value, list):  # the terms of a sum, joined once: adding one by one is slow
             return sympy.Add(*value)
-        if isinstance(value, sympy.logic.boolalg.Boolean):
-            return sympy.Piecewise((1, value), (0, True))
-        return value
+        return sympy.Piecewise((1, value), (0, True)) if is_truth(value) else value
 
     def truth(value: Any) -> Any:
-        value = value if not isinstance(value, list) else number(value)
-        return value if isinstance(value, sympy.logic.boolalg.Boolean) else sympy.Ne(value, 0)
+        return value if is_truth(value) else sympy.Ne(number(value), 0)
 
     def hill_of(x: Any, half: Any, n: Any) -> Any:
         return x**n / (half**n + x**n)

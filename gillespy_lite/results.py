@@ -18,7 +18,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -290,6 +289,8 @@ class _ManyTrajectories(_Result):
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must lie between 0 and 1, like 0.95, but is {level!r}")
+        from statistics import NormalDist  # 3 ms, which not every import should cost
+
         z = NormalDist().inv_cdf(0.5 + level / 2.0)
         mean, half_width = self.mean(name), z * self.std(name) / math.sqrt(max(1, len(self)))
         return mean - half_width, mean + half_width

@@ -203,7 +203,9 @@ def check_times(t: Any) -> np.ndarray:
     except (TypeError, ValueError):
         raise ValueError(f"t must be an end time or a list of times, not {t!r}") from None
     if times.ndim > 1:
-        raise ValueError(f"t must be one number or a flat list of times, not of shape {times.shape}")
+        raise ValueError(
+            f"t must be one number or a flat list of times, not of shape {times.shape}"
+        )
     if not np.isfinite(times).all():
         raise ValueError("t holds a value that is infinite or not a number")
     if times.ndim == 0:
@@ -289,9 +291,7 @@ def _check_outputs(
 def _check_condition(network: Network, condition: str | Expression) -> Expression:
     expression = parse_expression(condition) if isinstance(condition, str) else condition
     if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
-        raise NetworkError(
-            f"stop_when must be a condition such as 'X >= 80', not '{expression}'"
-        )
+        raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
     if "t" in network.expanded(expression).symbols():
         raise NetworkError(
             f"stop_when = '{expression}' depends on the time t; it is looked at when an event "

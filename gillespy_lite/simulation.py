@@ -131,13 +131,18 @@ def run_trajectory(
     walker = plan.walker()
     output = plan.output(1, _EVENTS_AT_ONCE if plan.request.every_event else 0)
     events: list[tuple[np.ndarray, ...]] = []
-    pace = Pace()
+    pace = Pace(plan.network.n_reactions)
     stopped: str | None = None
     failure: SimulationError | Interrupted | None = None
     try:
         while True:
             status = pace.step(
-                plan.stochastic_method.kernel, plan.compiled.arrays, plan.request, walker, output, index
+                plan.stochastic_method.kernel,
+                plan.compiled.arrays,
+                plan.request,
+                walker,
+                output,
+                index,
             )
             if status == EVENTS_FULL:
                 failure = _take_events(output, walker, events)

@@ -48,7 +48,7 @@ def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., A
         Returns when the next event happens and which reaction it is; (inf, -1) if none ever.
     """
 
-    def run(network, request, walker, output, first_index, budget):  # type: ignore[no-untyped-def]
+    def run(network, request, walker, output, first_index, budget):
         times, counter, parameters = request.times, walker.counter, network.parameters
         n_reactions, n_times = network.form.size, request.times.size
         for row in range(counter[ROW], output.outcome.size):

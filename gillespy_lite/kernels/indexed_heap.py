@@ -13,19 +13,10 @@ def _put(heap, place, slot, reaction):
     place[reaction] = slot
 
 
-@part
-def move_to_place(heap, place, key, reaction):
-    """Restore the order of the heap after `key[reaction]` changed.
-
-    `heap` (n,) holds the reactions, earliest first; `place` (n,) says where each stands.
-    """
-    n, slot, value = heap.size, place[reaction], key[reaction]
-    while slot > 0:
-        parent = (slot - 1) // 2
-        if key[heap[parent]] <= value:
-            break
-        _put(heap, place, slot, heap[parent])
-        slot = parent
+@inlined
+def _sift_down(heap, place, key, slot, reaction):
+    # Put `reaction` at `slot` or, while a child is earlier, below it.
+    n, value = heap.size, key[reaction]
     while True:
         child = 2 * slot + 1
         if child + 1 < n and key[heap[child + 1]] < key[heap[child]]:
@@ -38,9 +29,26 @@ def move_to_place(heap, place, key, reaction):
 
 
 @part
+def move_to_place(heap, place, key, reaction):
+    """Restore the order of the heap after `key[reaction]` changed.
+
+    `heap` (n,) holds the reactions, earliest first; `place` (n,) says where each stands.
+    """
+    slot, value = place[reaction], key[reaction]
+    while slot > 0:
+        parent = (slot - 1) // 2
+        if key[heap[parent]] <= value:
+            break
+        _put(heap, place, slot, heap[parent])
+        slot = parent
+    _sift_down(heap, place, key, slot, reaction)
+
+
+@part
 def build_heap(heap, place, key):
     """Order all reactions by `key` (n,)."""
     for reaction in range(heap.size):
         _put(heap, place, reaction, reaction)
+    # Only downwards: what is above a slot is not in order yet, so nothing may rise into it.
     for slot in range(heap.size // 2 - 1, -1, -1):
-        move_to_place(heap, place, key, heap[slot])
+        _sift_down(heap, place, key, slot, heap[slot])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import pickle
 import sys
 import warnings
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def _warn_once(reason: str) -> None:
     )
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._CacheLocator):
     """Puts every kernel's files into `cache_folder()`."""
 
     def __init__(self, function: Callable[..., Any], path: str) -> None:
@@ -90,11 +91,11 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         return str(self._line)
 
 
-class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class _Implementation(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012 (Numba's own protocol)
 
 
-class _CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
+class _CheckedFiles(caching.IndexDataCacheFile):
     """Numba's index and data files, each behind a digest: flipped bits in machine code crash."""
 
     def _dump(self, obj: Any) -> bytes:
@@ -121,10 +122,11 @@ class _CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
         digest, data = content[:32], content[32:]
         if hashlib.sha256(data).digest() != digest:
             raise ValueError("a cached kernel file is damaged")
-        return caching.pickle.loads(data)
+        # The digest above was made by this user's own process; the folder is the user's.
+        return pickle.loads(data)  # noqa: S301
 
 
-class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
+class _KernelCache(caching.FunctionCache):
     """A cache that may fail: what cannot be loaded is compiled, what cannot be saved is not."""
 
     _impl_class = _Implementation

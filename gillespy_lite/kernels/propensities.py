@@ -49,9 +49,7 @@ def law_propensity(network, reaction, state, time, stack):
                 value *= np.float64(count - taken)
     if form == GENERAL:
         return value
-    return value * evaluate_program(
-        network.laws, reaction, state, network.parameters, time, stack
-    )
+    return value * evaluate_program(network.laws, reaction, state, network.parameters, time, stack)
 
 
 @inlined

@@ -20,7 +20,7 @@ class RateEquations(NamedTuple):
     first: np.ndarray  # (n_reactions,) int64
     second: np.ndarray  # (n_reactions,) int64
     laws: Programs  # one a reaction: the whole rate of all others, empty for those above
-    # Reaction j of the form `=>` is zero unless all of needed[start[j]:start[j + 1]] are present.
+    # Reaction j of the form `=>` fades out when one of needed[start[j]:start[j + 1]] runs out.
     needed_start: np.ndarray  # (n_reactions + 1,) int64
     needed: np.ndarray  # (n_entries,) int64
     # The non-zero derivatives, d rate[reaction] / d y[species].
@@ -30,12 +30,28 @@ class RateEquations(NamedTuple):
     parameters: np.ndarray  # (n_parameters,) float64
 
 
+# Amount of a reactant, in molecules, over which a `=>` reaction fades to zero. Cutting it off at
+# once would make the solver chatter for ever where an outflow meets a smaller inflow at zero.
+_FADE = 1e-6
+
+
 @inlined
-def _is_possible(equations, reaction, state):
+def _scarcest(equations, reaction, state):
+    """Return the needed species of which least is there, or -1 if none is needed."""
+    scarcest = -1
     for k in range(equations.needed_start[reaction], equations.needed_start[reaction + 1]):
-        if state[equations.needed[k]] <= 0.0:
-            return False
-    return True
+        species = equations.needed[k]
+        if scarcest < 0 or state[species] < state[scarcest]:
+            scarcest = species
+    return scarcest
+
+
+@inlined
+def _presence(state, species):
+    """Return 1 where there is enough of the species, falling to 0 where there is none."""
+    if species < 0:
+        return 1.0
+    return min(1.0, max(0.0, state[species] / _FADE))
 
 
 @kernel
@@ -47,26 +63,32 @@ def fill_rates(equations, state, time, stack, rates):
             rates[j] = (
                 equations.coefficient[j] * state[equations.first[j]] * state[equations.second[j]]
             )
-        elif _is_possible(equations, j, state):
-            rates[j] = evaluate_program(laws, j, state, equations.parameters, time, stack)
         else:
+            presence = _presence(state, _scarcest(equations, j, state))
             rates[j] = 0.0
+            if presence > 0.0:
+                rates[j] = presence * evaluate_program(
+                    laws, j, state, equations.parameters, time, stack
+                )
 
 
 @kernel
 def fill_rate_derivatives(equations, state, time, stack, slopes):
     """Write the derivatives of the rates by the state into `slopes` (n_slopes,)."""
-    programs = equations.slopes
+    programs, parameters = equations.slopes, equations.parameters
     for k in range(slopes.size):
         j, i = equations.slope_reaction[k], equations.slope_species[k]
+        slopes[k] = 0.0
         if programs.start[k] < programs.start[k + 1]:
-            slopes[k] = 0.0
-            if _is_possible(equations, j, state):
-                slopes[k] = evaluate_program(
-                    programs, k, state, equations.parameters, time, stack
+            scarcest = _scarcest(equations, j, state)
+            presence = _presence(state, scarcest)
+            if presence > 0.0:
+                slopes[k] = presence * evaluate_program(programs, k, state, parameters, time, stack)
+            if i == scarcest and 0.0 <= state[i] < _FADE:
+                slopes[k] += (
+                    evaluate_program(equations.laws, j, state, parameters, time, stack) / _FADE
                 )
         else:
-            slopes[k] = 0.0
             if equations.first[j] == i:
                 slopes[k] += equations.coefficient[j] * state[equations.second[j]]
             if equations.second[j] == i:

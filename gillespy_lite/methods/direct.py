@@ -51,7 +51,7 @@ def _propose_dense(network, walker, time):
     if total <= 0.0:
         return np.inf, -1
     next_time = time + exponential(walker.stream) / total
-    # Counting takes as long for every reaction, so there is no jump for the processor to mispredict.
+    # Counting takes as long for every reaction: no jump for the processor to mispredict.
     target = uniform(walker.stream) * total
     chosen = 0
     for reaction in range(n - 1):

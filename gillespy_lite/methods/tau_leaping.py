@@ -10,7 +10,6 @@ import numpy as np
 from ..errors import MethodError
 from ..kernels.jit import inlined, kernel, part
 from ..kernels.propensities import fire, law_propensity, propensity
-from ..kernels.arrays import PAIR
 from ..kernels.random import exponential, poisson, uniform
 from ..kernels.walking import (
     ALL_DONE,
@@ -76,7 +75,9 @@ def _fill_bounds(network, walker, propensities, bounds, epsilon):
     # A rate law has no order; the relative change of its value when one species changes by the
     # allowed amount, up and down, says how steep it is here.
     for reaction in range(network.form.size):
-        for k in range(network.law_species_start[reaction], network.law_species_start[reaction + 1]):
+        for k in range(
+            network.law_species_start[reaction], network.law_species_start[reaction + 1]
+        ):
             i = network.law_species[k]
             count, value = state[i], propensities[reaction]
             change = max(1, np.int64(epsilon * count))
@@ -94,8 +95,7 @@ def _fill_bounds(network, walker, propensities, bounds, epsilon):
                     elif other == value:
                         slope = 0.0
                     # A law that fails beside the present state says nothing about steepness.
-                    if slope > steepness:
-                        steepness = slope
+                    steepness = max(steepness, slope)
             state[i] = count
             bounds[i] = max(bounds[i], steepness)
 

@@ -94,7 +94,9 @@ def plot_histogram(
         raise ValueError("bins= cannot be chosen for statistics: their bins were recorded")
     else:
         edges, counts = result.histogram(name, t)
-    if bins is None and edges.dtype.kind == "i":
+    if bins is not None:
+        edges = edges.astype(np.float64)  # the user's edges are places, not whole-number bins
+    elif edges.dtype.kind == "i":
         edges, counts = _joined(edges, counts, result.n_trajectories)
     if law is not None:
         edges, counts, probabilities = _with_law(edges, counts, law)
@@ -123,7 +125,7 @@ def plot_histogram(
             markersize=3.5,
         )
         entries.append(Entry(line, "exact law"))
-    unit = " (molecules)" if name in result.network.species_names else ""
+    unit = " (molecules)" if name in result.species else ""
     ax.set_xlabel(f"{plain_text(name)} at t = {result.times[result.time_index(t)]:g}{unit}")
     widths = np.unique(np.diff(edges))
     is_unit = shift > 0.0 and widths.size == 1 and widths[0] == 1

@@ -210,12 +210,13 @@ def _badness_of_box(
     offsets = np.abs(places[:, None, :] - centres[None, others, :])
     wanted = distances[moved, others]
     unit = _line_length(distances, boxes)
-    lengths = np.sqrt((offsets**2).sum(axis=-1)) / unit
+    lengths = np.hypot(offsets[..., 0], offsets[..., 1]) / unit
     badness: FloatArray = ((lengths / wanted - 1.0) ** 2).sum(axis=1)
 
     gaps = np.where(wanted == 1.0, _JOINED_GAP, _GAP)
     needed = boxes.half_sizes[moved] + boxes.half_sizes[others] + gaps[:, None]
-    shortfall = np.min(needed - offsets, axis=-1)
+    short = needed - offsets
+    shortfall = np.minimum(short[..., 0], short[..., 1])
     badness += _OVERLAP_PRICE * (np.where(shortfall > 0.0, 0.2 + shortfall, 0.0)).sum(axis=1)
 
     touches = (boxes.lines == moved).any(axis=1)
@@ -257,8 +258,10 @@ def _line_meets_box(
     direction = np.where(np.abs(direction) < 1e-12, 1e-12, direction)
     first = (centres - half_sizes - starts) / direction
     second = (centres + half_sizes - starts) / direction
-    enters = np.minimum(first, second).max(axis=-1)
-    leaves = np.maximum(first, second).min(axis=-1)
+    near, far = np.minimum(first, second), np.maximum(first, second)
+    # Written out, because NumPy reduces an axis of length two slowly.
+    enters = np.maximum(near[..., 0], near[..., 1])
+    leaves = np.minimum(far[..., 0], far[..., 1])
     meets: NDArray[np.bool_] = (enters < leaves) & (leaves > 0.0) & (enters < 1.0)
     return meets
 

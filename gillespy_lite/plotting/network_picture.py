@@ -244,9 +244,12 @@ def _arrows(
                 arrows.append(
                     _Arrow(place[name], number, "produced", made, box.is_reversible, bend)
                 )
-        for name in species:
-            if name in _regulators(network, box) and name not in reactants | products:
-                arrows.append(_Arrow(place[name], number, "catalyst", 1, False, 0.0))
+        regulators = _regulators(network, box) - reactants.keys() - products.keys()
+        arrows += [
+            _Arrow(place[name], number, "catalyst", 1, False, 0.0)
+            for name in species
+            if name in regulators
+        ]
     return arrows
 
 
@@ -280,7 +283,7 @@ def _axes_of_size(ax: Axes | None, half_sizes: NDArray[np.float64]) -> Axes:
 
 def _frame(ax: Axes) -> NDArray[np.float64]:
     """Return width and height of the axes in inches."""
-    figure = ax.get_figure(root=True)
+    figure = ax.figure.figure  # also where the axes are in a part of the figure
     assert figure is not None
     # A constrained layout settles the size of the axes only when the figure is drawn.
     figure.draw_without_rendering()

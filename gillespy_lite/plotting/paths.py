@@ -307,10 +307,11 @@ def plot_phase(
         trajectories.
     """
     x_name, y_name = _phase_names(result, x, y)
+    if isinstance(result, Ensemble):
+        _check_not_empty(result)
     ax = new_axes(ax, size=(5.4, 4.8))
     entries = []
     if isinstance(result, Ensemble):
-        _check_not_empty(result)
         x_paths, y_paths = result[x_name], result[y_name]
         drawn_paths = min(n_paths, result.n_trajectories)
         for i in range(drawn_paths):
@@ -331,8 +332,8 @@ def plot_phase(
     (end,) = ax.plot(x_line[-1:], y_line[-1:], marker="s", **marks)
     entries.append(Entry(start, f"start, t = {result.times[0]:g}"))
     entries.append(Entry(end, f"end, t = {result.times[-1]:g}"))
-    ax.set_xlabel(value_label([x_name], result.network.species_names))
-    ax.set_ylabel(value_label([y_name], result.network.species_names))
+    ax.set_xlabel(value_label([x_name], result.species))
+    ax.set_ylabel(value_label([y_name], result.species))
     tidy(ax)
     add_legend(ax, entries)
     return ax
@@ -393,7 +394,7 @@ def _label_time_axes(
     ax: Axes, result: Trajectory | Ensemble | EnsembleStatistics, names: Sequence[str]
 ) -> None:
     ax.set_xlabel(TIME_LABEL)
-    ax.set_ylabel(value_label(names, result.network.species_names))
+    ax.set_ylabel(value_label(names, result.species))
     ax.margins(x=0.0)
     tidy(ax)
 

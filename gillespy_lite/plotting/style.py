@@ -112,8 +112,7 @@ def add_legend(ax: Axes, entries: Sequence[Entry]) -> None:
     """Show a legend of exactly these entries: inside if few, else to the right of the axes."""
     if not entries:
         return
-    figure = ax.get_figure(root=True)
-    is_own = figure is not None and figure.get_label() == _OWN_FIGURE
+    is_own = ax.figure.get_label() == _OWN_FIGURE
     inside = len(entries) <= (_MAX_INSIDE_OWN if is_own else _MAX_INSIDE_GIVEN)
     place: dict[str, Any] = (
         {"loc": "best"} if inside else {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
