@@ -55,10 +55,8 @@ class Provenance:
 
     Attributes
     ----------
-    network_text : str
-        The network in the language, as it was run.
-    network_digest : str
-        SHA-256 of that text, in hexadecimal.
+    network : Network
+        What was run; `network_text` and `network_digest` are its text and that text's SHA-256.
     method : str
         Name of the method that ran, from ``METHODS``.
     method_reason : str
@@ -75,8 +73,7 @@ class Provenance:
         Duration of the run, in seconds.
     """
 
-    network_text: str
-    network_digest: str
+    network: Network
     method: str
     method_reason: str
     options: dict[str, int | float | str | bool | None]
@@ -84,6 +81,16 @@ class Provenance:
     stream_version: int
     package_version: str
     elapsed: float
+
+    @property
+    def network_text(self) -> str:
+        """The network in the language, as it was run."""
+        return self.network.text
+
+    @property
+    def network_digest(self) -> str:
+        """SHA-256 of the network's text, in hexadecimal."""
+        return self.network.digest
 
     def __str__(self) -> str:
         """Return the provenance as aligned lines of text, for printing."""
@@ -1437,7 +1444,10 @@ def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatis
     try:
         contents = {**header["fields"], **arrays}
         contents["network"] = Network.parse(contents["network"])
-        contents["provenance"] = Provenance(**contents["provenance"])
+        origin = dict(contents["provenance"])
+        if origin.pop("network_digest") != contents["network"].digest:
+            raise ValueError("its network is not the one whose digest it gives")
+        contents["provenance"] = Provenance(network=contents["network"], **origin)
         for names in ("species", "observables"):
             contents[names] = tuple(map(str, contents[names]))
         result = result_class(**contents)
@@ -1458,7 +1468,9 @@ def _save(result: _Result, path: str | os.PathLike[str]) -> None:
         elif isinstance(value, Network):
             others[name] = value.text
         elif isinstance(value, Provenance):
-            others[name] = dataclasses.asdict(value)
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+            others[name] = {**fields, "network_digest": value.network_digest}
+            del others[name]["network"]
         else:
             others[name] = value
     write_result_file(path, {"kind": type(result).__name__, "fields": others}, arrays)

@@ -106,8 +106,7 @@ class RunPlan:
     def provenance(self) -> Provenance:
         """Return where the result comes from; the duration ends now."""
         return Provenance(
-            network_text=self.network.text,
-            network_digest=self.network.digest,
+            network=self.network,
             method=self.method.name,
             method_reason=self.method_reason,
             options=self.options,

@@ -33,8 +33,7 @@ flip: λ <-> B_2 @ k, k2
 """).with_parameters(k=0.3)
 
 PROVENANCE = Provenance(
-    network_text=NETWORK.text,
-    network_digest=NETWORK.digest,
+    network=NETWORK,
     method="tau_leaping",
     method_reason='asked for, with "quotes" and ümläuts',
     options={"epsilon": 0.03, "threads": 2, "stop_when": "λ >= 3", "progress": False, "x": None},

@@ -35,8 +35,7 @@ TIMES = np.array([0.0, 1.0, 2.5])
 
 def made_by(method: str = "direct", **options: float | str | None) -> Provenance:
     return Provenance(
-        network_text=NETWORK.text,
-        network_digest=NETWORK.digest,
+        network=NETWORK,
         method=method,
         method_reason="asked for",
         options=options,
