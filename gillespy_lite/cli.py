@@ -471,6 +471,9 @@ def _run(given: argparse.Namespace) -> int:
             failure, result = error, error.result
     if result is not None and _length(result):
         _write_result(given, result)
+    elif failure is None:
+        _complain("no trajectory was finished, so there is nothing to show or write")
+        return FAILED
     if failure is None:
         return DONE
     if isinstance(failure, SimulationError):
@@ -510,10 +513,10 @@ def _simulate(
 
 def _write_result(given: argparse.Namespace, result: Result) -> None:
     """Print the summary and write the files, the surest first."""
-    seed = result.provenance.entropy
     _say(result.summary())
     _say("")
-    _say(f"seed {seed} (repeat this run with --seed {seed})")
+    if result.provenance.method != "ode":
+        _say(f"seed {result.provenance.entropy} (give it as --seed to repeat this run)")
     if given.save:
         result.save(given.save)
         _say(f"wrote {given.save}")
@@ -637,8 +640,8 @@ def _interrupted_text(result: Result | None, n: int) -> str:
     if result is None or not _length(result):
         return "interrupted before a trajectory was finished"
     if isinstance(result, Trajectory):
-        return f"interrupted at t = {result.end_time:g}; the trajectory up to there is above"
-    return f"interrupted; {result.n_trajectories} of {n} trajectories are finished, as shown above"
+        return f"interrupted; the trajectory is known up to t = {result.end_time:g}"
+    return f"interrupted; {result.n_trajectories} of {n} trajectories were finished and kept"
 
 
 # Checks before anything runs ---------------------------------------------------------------------

@@ -203,8 +203,10 @@ def _build_structure(network: Network) -> _Structure:
         symbols = rate.symbols()
         if "t" in symbols:
             time_dependent.append(label(network, j))
-        divisor = float(prod(factorial(count) for _, count in reaction.reactants))
         custom = reaction.kind == "propensity"
+        divisor = 1.0
+        if not custom:
+            divisor = float(prod(factorial(count) for _, count in reaction.reactants))
         if custom or "t" in symbols or not symbols.isdisjoint(index):
             form[j] = CUSTOM if custom else SCALED
             law_factor[j] = 1.0 if custom else 1.0 / divisor

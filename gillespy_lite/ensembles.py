@@ -279,16 +279,18 @@ class _Statistics:
         depth = math.ceil(math.log2(n / self.unit + 1)) + n_threads
         moments = n_times * (k * k + 3 * k)
         bins = n_times * n_species * (n_bins + 1)
+        wants_hits = plan.options["stop_when"] is not None
         require_memory(
-            8 * (moments * depth + n_threads * (bins + self.unit * n_times * k)),
-            "ask for fewer sampling times, fewer outputs=, or fewer histogram_bins=",
+            8 * (moments * depth + n_threads * (bins + self.unit * n_times * k))
+            + (9 * n if wants_hits else 0),
+            "ask for fewer sampling times, fewer outputs=, or fewer histogram_bins="
+            + (", or fewer trajectories (stop_when keeps a time of each)" if wants_hits else ""),
         )
         self._tree = MomentTree()
         self._lock = threading.Lock()
         self._buffers: dict[int, Output] = {}
         self._bins = [np.zeros((n_times, n_species, n_bins), np.int64) for _ in range(n_threads)]
         self._widths = [np.ones((n_times, n_species), np.int64) for _ in range(n_threads)]
-        wants_hits = plan.options["stop_when"] is not None
         self._hitting_times = np.full(n if wants_hits else 0, np.nan)
         self._complete = np.zeros(n if wants_hits else 0, dtype=bool)
         self._n_complete = 0
@@ -423,11 +425,10 @@ class _Crew:
             plan.compiled.arrays, plan.request, plan.walker(), plan.output(0), 0, 0
         )
         with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
-            futures = [
-                pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
-            ]
             try:
-                pending = set(futures)
+                pending = {
+                    pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
+                }
                 while pending:
                     done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
                     for future in done:
@@ -468,6 +469,9 @@ class _Crew:
             # Statistics go unit by unit; stored paths take the whole chunk in one go.
             step = self._store.unit if self._store.unit > 1 else stop - start
             for first in range(start, stop, step):
+                # Also between pieces: many may be done within one kernel call each.
+                if self._is_late():
+                    return
                 yield first, min(first + step, stop)
 
     def _run_rows(self, pace: Pace, walker: Walker, output: Output, first: int) -> None:
@@ -483,9 +487,14 @@ class _Crew:
                 return
             if status == ALL_DONE:
                 return
-            if time.monotonic() >= self._deadline:
-                self.stopped = "timeout"
-                self._halt.set()
+            if self._is_late():
+                return
+
+    def _is_late(self) -> bool:
+        if time.monotonic() >= self._deadline:
+            self.stopped = "timeout"
+            self._halt.set()
+        return self._halt.is_set()
 
     def _report_trouble(self, index: int, walker: Walker, outcome: int) -> None:
         error = trouble(self._plan, walker, outcome, index)

@@ -47,6 +47,7 @@ def joint_pvalue(first: np.ndarray, second: np.ndarray, law: np.ndarray) -> floa
 def cells_pvalue(observed: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the chi-square p-value of numbers of samples per cell, with small cells pooled."""
     n = observed.sum()
+    assert np.isfinite(probabilities).all()
     if observed[n * probabilities < IMPOSSIBLE].any():
         return 0.0
     pooled_observed: list[float] = []
@@ -59,6 +60,8 @@ def cells_pvalue(observed: np.ndarray, probabilities: np.ndarray) -> float:
             pooled_observed.append(open_observed)
             pooled_expected.append(open_expected)
             open_observed = open_expected = 0.0
+    if not pooled_expected:
+        return 1.0
     # What is left over joins the last cell.
     pooled_observed[-1] += open_observed
     pooled_expected[-1] += open_expected

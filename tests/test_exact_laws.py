@@ -6,6 +6,7 @@ that are slightly wrong and that its test must reject. The comments say how clea
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import math
@@ -468,6 +469,7 @@ def propose_after_the_mean_waiting_time(network, walker, time):
     return time + 1.0 / total, chosen
 
 
+@functools.cache
 def hand_made_method(update, propose):
     """Return a method whose kernel is the shared loop over events with these two parts."""
     # The disk cache knows a kernel by its name: the name must change with the source.

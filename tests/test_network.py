@@ -184,6 +184,22 @@ def test_slips_in_writing_a_reaction_are_explained(build, message):
         build()
 
 
+def test_mass_action_of_more_than_a_hundred_molecules_is_refused():
+    # 171! is beyond a double, so c*C(x, 171) could not be computed.
+    for build in (
+        lambda: network_of(60 * S + 41 * E >> 0 @ kf),
+        lambda: network_of(101 * S | P @ (kf, kr)),
+        lambda: network_of(P | 101 * S @ (kf, kr)),
+        lambda: network_of((101 * S >> P @ kf).named("collapse")),
+    ):
+        with pytest.raises(NetworkError, match=r"takes 101 molecules at once.*100.* with =>"):
+            build()
+    assert network_of(60 * S + 40 * E >> 0 @ kf).n_reactions == 1
+    assert network_of(S >> 101 * P @ kf).n_reactions == 1
+    taken = network_of(MAX_COEFFICIENT * S >> 0 @ propensity(kf))
+    assert taken == Network.parse(str(taken))
+
+
 def test_a_rate_in_quotes_is_refused():
     with pytest.raises(TypeError, match="write it with Parameter and Species objects"):
         S >> P @ "k"

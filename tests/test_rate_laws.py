@@ -12,12 +12,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gillespy_lite import rate_laws
+from gillespy_lite.derivatives import SLOPES
 from gillespy_lite.dsl import parse_expression
 from gillespy_lite.errors import NetworkError
 from gillespy_lite.rate_laws import (
     FUNCTIONS,
     MAX_NODES,
     OPERATIONS,
+    RESERVED,
     TIME,
     Call,
     Expression,
@@ -728,6 +730,11 @@ def test_every_function_of_the_language_has_a_signature_that_parses():
         assert function.signature.startswith(f"{name}(")
         count = max(function.fewest, 1)
         assert isinstance(parse_expression(f"{name}({', '.join(['x'] * count)})"), Expression)
+
+
+def test_every_operation_has_a_derivative_and_every_function_a_reserved_name():
+    assert SLOPES.keys() == OPERATIONS.keys()
+    assert {word for word, use in RESERVED.items() if use == "a function"} == FUNCTIONS.keys()
 
 
 # ---- SymPy --------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import gillespy_lite.result_files
+import gillespy_lite.results.files
 from gillespy_lite.errors import DamagedFileError
 from gillespy_lite.network import Network
-from gillespy_lite.result_files import FORMAT_VERSION, write_csv_file
 from gillespy_lite.results import Ensemble, EnsembleStatistics, Provenance, Trajectory, load
+from gillespy_lite.results.files import FORMAT_VERSION, write_csv
 
 NETWORK = Network.parse("""
 # Names outside ASCII, and an observable.
@@ -402,7 +402,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypa
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gillespy_lite.result_files.os, "fsync", full_disk)
+    monkeypatch.setattr(gillespy_lite.results.files.os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         RESULTS["statistics"].save(path)
     assert path.read_bytes() == before
@@ -422,8 +422,8 @@ def test_the_file_is_synced_before_it_gets_its_name(tmp_path, monkeypatch):
         steps.append("rename")
         real_replace(source, target)
 
-    monkeypatch.setattr(gillespy_lite.result_files.os, "fsync", fsync)
-    monkeypatch.setattr(gillespy_lite.result_files.os, "replace", renamed)
+    monkeypatch.setattr(gillespy_lite.results.files.os, "fsync", fsync)
+    monkeypatch.setattr(gillespy_lite.results.files.os, "replace", renamed)
     an_ensemble().save(tmp_path / "e.npz")
     assert steps[:2] == ["file", "rename"]
 
@@ -460,17 +460,17 @@ def test_csv_is_complete_or_not_there(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_csv_file(tmp_path / "t.csv", ["a", "b"], lines())
+        write_csv(tmp_path / "t.csv", ["a", "b"], lines())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_csv_of_many_rows_is_complete(tmp_path):
-    write_csv_file(tmp_path / "t.csv", ["λ"], map(str, range(10_001)))
+    write_csv(tmp_path / "t.csv", ["λ"], map(str, range(10_001)))
     lines = (tmp_path / "t.csv").read_text(encoding="utf-8").split("\n")
     assert lines[0] == "λ"
     assert lines[1:] == [*map(str, range(10_001)), ""]
 
 
 def test_csv_goes_to_a_device_without_replacing_it():
-    write_csv_file(os.devnull, ["a"], ["1"])
+    write_csv(os.devnull, ["a"], ["1"])
     assert not Path(os.devnull).is_file()

@@ -17,6 +17,7 @@ from .walking import (
     EVENT_LIMIT,
     EVENTS_FULL,
     FIRED,
+    IN_TROUBLE,
     N_EVENTS,
     N_RECORDED,
     OVERFLOW,
@@ -96,6 +97,8 @@ def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., A
                     return EVENTS_FULL if full else BUDGET_SPENT
             walker.clock[TIME], counter[N_RECORDED] = time, n_recorded
             finish_row(walker, output, row, outcome, n_events)
+            if outcome != COMPLETE:
+                return IN_TROUBLE
         return ALL_DONE
 
     # The cached file is named after the function.

@@ -30,6 +30,7 @@ __all__ = ["cache_folder", "inlined", "kernel", "part", "signatures"]
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 _KERNELS: list[Any] = []
+_WARNED: list[str] = []
 
 
 def cache_folder() -> Path:
@@ -60,8 +61,11 @@ def _source_digest() -> str:
     return digest.hexdigest()
 
 
-@functools.cache
 def _warn_once(reason: str) -> None:
+    # The reason names a file, and every kernel has its own; one warning stands for all.
+    if _WARNED:
+        return
+    _WARNED.append(reason)
     warnings.warn(
         f"compiled kernels cannot be kept on disk ({reason}); each new process compiles them again "
         "(some seconds). Set GILLESPY_LITE_CACHE_DIR to a folder that can be written",

@@ -44,8 +44,6 @@ class Programs(NamedTuple):
 @inlined
 def _hill(x, threshold, exponent):
     # x^n / (K^n + x^n) through the ratio, so that large powers do not overflow to inf / inf.
-    if threshold == 0.0 and x == 0.0:
-        return np.nan
     ratio = (threshold / x) ** exponent
     return 1.0 / (1.0 + ratio)
 

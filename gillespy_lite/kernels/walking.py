@@ -20,6 +20,7 @@ __all__ = [
     "COMPLETE",
     "EVENTS_FULL",
     "EVENT_LIMIT",
+    "IN_TROUBLE",
     "LARGEST_COUNT",
     "N_CLOCKS",
     "N_COUNTERS",
@@ -31,8 +32,9 @@ __all__ = [
     "start_row",
 ]
 
-# Why a kernel returned.
-ALL_DONE, BUDGET_SPENT, EVENTS_FULL = 0, 1, 2
+# Why a kernel returned. In trouble: a trajectory could not go on, and the walker still holds its
+# state; a further call goes on with the next one.
+ALL_DONE, BUDGET_SPENT, EVENTS_FULL, IN_TROUBLE = 0, 1, 2, 3
 
 # How a trajectory ended (`Output.outcome`); 0 while it has not.
 COMPLETE, EVENT_LIMIT, BAD_PROPENSITY, OVERFLOW = 1, 2, 3, 4

@@ -17,9 +17,14 @@ from .method import StochasticMethod
 __all__ = ["NextReaction"]
 
 
+# A channel below this is as good as dead. Far above the least double, so that waiting times stay
+# finite: an infinite one could not be rescaled when the propensity grows.
+_LEAST_ALIVE = 1e-290
+
+
 @inlined
 def _fresh_time(walker, value, time):
-    return time + exponential(walker.stream) / value if value > 0.0 else np.inf
+    return time + exponential(walker.stream) / value if value > _LEAST_ALIVE else np.inf
 
 
 @inlined
@@ -37,7 +42,7 @@ def _update(network, walker, fired, time):
         if fired == n:
             firing_time[reaction] = _fresh_time(walker, value, time)
         elif reaction != fired:
-            if before > 0.0 and value > 0.0:
+            if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
                 # What is left of the waiting time shrinks as the propensity grows (eq. 12).
                 firing_time[reaction] = time + (before / value) * (firing_time[reaction] - time)
             else:

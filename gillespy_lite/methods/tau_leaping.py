@@ -19,6 +19,7 @@ from ..kernels.walking import (
     EVENT_LIMIT,
     EVENTS_FULL,
     FIRED,
+    IN_TROUBLE,
     LARGEST_COUNT,
     N_EVENTS,
     N_RECORDED,
@@ -322,6 +323,8 @@ def run_tau_leaping(network, request, walker, output, first_index, budget):
                 return EVENTS_FULL if full else BUDGET_SPENT
         walker.clock[TIME], counter[N_RECORDED] = time, n_recorded
         finish_row(walker, output, row, outcome, n_events)
+        if outcome != COMPLETE:
+            return IN_TROUBLE
     return ALL_DONE
 
 

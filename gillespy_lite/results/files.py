@@ -1,12 +1,10 @@
-"""Files of results: a sealed archive of arrays, and plain CSV tables.
+"""Files of results, written completely or not at all: a sealed archive of arrays, and CSV.
 
 A saved result is an ordinary ``.npz`` archive: one ``.npy`` member per array, and a member
 ``gillespy_lite.json`` with the format's version, the network's text and the provenance. The
 archive's comment, its last bytes, holds the SHA-256 digest of every byte before it, so that one
 flipped bit anywhere, also in places that a zip reader never looks at, is noticed. Nothing is ever
 pickled: ``numpy.load(path, allow_pickle=False)`` reads the same file.
-
-This module knows arrays and headers only; which class they make is the business of `results`.
 """
 
 from __future__ import annotations
@@ -14,21 +12,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from gillespy_lite.errors import DamagedFileError
-from gillespy_lite.version import __version__
+from ..errors import DamagedFileError
+from ..version import __version__
 
-__all__ = ["FORMAT_VERSION", "read_result_file", "write_csv_file", "write_result_file"]
+__all__ = ["FORMAT_VERSION", "read_archive", "write_archive", "write_csv"]
 
 # Raised when an older package can no longer read what this one writes.
 FORMAT_VERSION = 1
@@ -43,29 +43,13 @@ _COMPRESSION_LEVEL = 1
 _CSV_ROWS_PER_WRITE = 4096
 
 
-def write_result_file(
+def write_archive(
     path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write arrays and a header to `path`, either completely or not at all.
+    """Write a header and arrays to `path`, either completely or not at all.
 
-    The file is written under a temporary name in the same folder, synced to disk and renamed, so
-    that a crash or a full disk leaves an older file of this name as it was.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Where to write; used as it is, without adding ``.npz``.
-    header : mapping
-        What JSON can hold. The format's and the package's versions are added to it.
-    arrays : mapping of str to ndarray
-        int64 and float64 arrays of any shape.
-
-    Raises
-    ------
-    ValueError
-        If `path` is something else than a regular file (a folder, a device).
-    OSError
-        If the folder is missing or not writable, or the disk is full.
+    The header holds what JSON can; the format's and the package's versions are added to it. The
+    arrays, of any shape, are int64 or float64. Raises what `_replacing` raises.
     """
     complete_header = {
         "format": "gillespy_lite result",
@@ -73,17 +57,17 @@ def write_result_file(
         "written_by": f"gillespy_lite {__version__}",
         **header,
     }
+    text = json.dumps(complete_header, ensure_ascii=False, indent=1, default=_plain_number)
     with _replacing(path) as file:
         with zipfile.ZipFile(file, "w") as archive:
-            # The header comes first, so that its name, near the start of the file, marks the
-            # file as ours. ZipInfo without a date makes equal results equal files.
-            header_text = json.dumps(
-                complete_header, ensure_ascii=False, indent=1, default=_plain_number
-            )
-            archive.writestr(_member(_HEADER_MEMBER), header_text.encode())
+            # The header's name, near the start of the file, marks the file as ours.
+            archive.writestr(_member(_HEADER_MEMBER), text.encode())
             for name, array in arrays.items():
+                # So that every machine reads it alike.
+                dtype = np.dtype("<i8") if array.dtype.kind in "iu" else np.dtype("<f8")
+                plain = np.ascontiguousarray(array, dtype=dtype)
                 with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, _little_endian(array), allow_pickle=False)
+                    np.lib.format.write_array(member, plain, allow_pickle=False)
             archive.comment = _DIGEST_LABEL + b"0" * _DIGEST_LENGTH
         sealed_length = file.tell() - _DIGEST_LENGTH
         digest = _digest_of_beginning(file, sealed_length)
@@ -91,35 +75,20 @@ def write_result_file(
         file.write(digest.encode())
 
 
-def read_result_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_result_file` wrote, and refuse anything else.
+def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what `write_archive` wrote, and refuse anything else.
 
-    Parameters
-    ----------
-    path : str or path-like
-        A file written by `write_result_file`.
-
-    Returns
-    -------
-    header : dict
-        The header, with ``format``, ``format_version`` and ``written_by`` in it.
-    arrays : dict of str to ndarray
-        The arrays by name.
-
-    Raises
-    ------
-    DamagedFileError
-        If the file is not one of ours, is cut short, has changed since it was written, or was
-        written by a newer package in a format unknown here.
-    OSError
-        If there is no such file, or it cannot be read.
+    Returns the header, with ``format``, ``format_version`` and ``written_by`` in it, and the arrays
+    by name. Raises `DamagedFileError` if the file is not one of ours, is cut short, has changed
+    since it was written, or has a format newer than this package; `OSError` if it cannot be read.
     """
+    name = os.fspath(path)
     with open(path, "rb") as file:
-        _check_digest(file, os.fspath(path))
+        _check_digest(file, name)
         file.seek(0)
         try:
             with zipfile.ZipFile(file) as archive:
-                return _read_archive(archive, os.fspath(path))
+                return _read_members(archive, name)
         except DamagedFileError:
             raise
         except (
@@ -133,62 +102,21 @@ def read_result_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict
             ValueError,
         ) as error:
             # The digest was right, so this file was made wrong, by other means than this module.
-            raise DamagedFileError(
-                f"{os.fspath(path)!r} cannot be read as a saved result: {error}"
-            ) from error
+            raise DamagedFileError(f"{name!r} cannot be read as a saved result: {error}") from error
 
 
-def write_csv_file(
+def write_csv(
     path: str | os.PathLike[str], column_names: Sequence[str], lines: Iterable[str]
 ) -> None:
     """Write a CSV table in UTF-8, either completely or not at all.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Where to write. A device such as ``/dev/stdout`` is written to directly.
-    column_names : sequence of str
-        The header line; no name holds a comma or a quote, because the language allows none.
-    lines : iterable of str
-        Rows without their line ends, values separated by commas.
+    A device such as ``/dev/stdout`` is written to directly. No column name holds a comma or a
+    quote, because the language allows none; the lines come without their ends.
     """
+    all_lines = chain([",".join(column_names)], lines)
     with _replacing(path) if _is_replaceable(path) else open(path, "wb") as file:
-        file.write((",".join(column_names) + "\n").encode())
-        pending: list[str] = []
-        for line in lines:
-            pending.append(line)
-            if len(pending) == _CSV_ROWS_PER_WRITE:
-                file.write(("\n".join(pending) + "\n").encode())
-                pending.clear()
-        if pending:
-            file.write(("\n".join(pending) + "\n").encode())
-
-
-# Writing -----------------------------------------------------------------------------------------
-
-
-def _member(name: str) -> zipfile.ZipInfo:
-    """Return the description of one archive member, the same on every day and machine."""
-    info = zipfile.ZipInfo(name)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    # Python 3.13 gave this attribute a public name and kept the older one as an alias.
-    info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined]
-    info.external_attr = 0o644 << 16
-    info.create_system = 3
-    return info
-
-
-def _plain_number(value: Any) -> Any:
-    """Return a NumPy number as the Python number that JSON knows."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a file's header cannot hold {value!r}")
-
-
-def _little_endian(array: np.ndarray) -> np.ndarray:
-    """Return the array as contiguous ``<i8`` or ``<f8``, so that every machine reads it alike."""
-    dtype = np.dtype("<i8") if array.dtype.kind in "iu" else np.dtype("<f8")
-    return np.ascontiguousarray(array, dtype=dtype)
+        while rows := list(islice(all_lines, _CSV_ROWS_PER_WRITE)):
+            file.write(("\n".join(rows) + "\n").encode())
 
 
 def _is_replaceable(path: str | os.PathLike[str]) -> bool:
@@ -201,7 +129,12 @@ def _is_replaceable(path: str | os.PathLike[str]) -> bool:
 
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; on success sync it and give it that name."""
+    """Open a temporary file beside `path`; on success sync it and give it that name.
+
+    A crash or a full disk leaves an older file of this name as it was. Raises `ValueError` if
+    `path` is something else than a regular file (a folder, a device), `OSError` if the folder is
+    missing or not writable, or the disk is full.
+    """
     if not _is_replaceable(path):
         raise ValueError(
             f"cannot write to {os.fspath(path)!r}: it exists and is not a regular file; "
@@ -220,40 +153,46 @@ def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system can sync a folder at all."""
+    # The new name must survive a power cut, too; some systems cannot sync a folder.
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
+def _member(name: str) -> zipfile.ZipInfo:
+    """Describe one archive member, without a date, so that equal results give equal files."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    # Python 3.13 gave this attribute a public name and kept the older one as an alias.
+    info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined]
+    info.external_attr = 0o644 << 16
+    info.create_system = 3
+    return info
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a NumPy number as the Python number that JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a file's header cannot hold {value!r}")
+
+
 def _digest_of_beginning(file: IO[bytes], length: int) -> str:
     """SHA-256 of the first `length` bytes of `file`, in hexadecimal."""
     file.seek(0)
     digest = hashlib.sha256()
-    remaining = length
-    while remaining > 0:
-        chunk = file.read(min(_CHUNK, remaining))
-        if not chunk:
-            break
+    while length > 0 and (chunk := file.read(min(_CHUNK, length))):
         digest.update(chunk)
-        remaining -= len(chunk)
+        length -= len(chunk)
     return digest.hexdigest()
-
-
-# Reading -----------------------------------------------------------------------------------------
 
 
 def _check_digest(file: IO[bytes], name: str) -> None:
     """Refuse a file whose bytes are not those that were written, and say in which way."""
-    file.seek(0, os.SEEK_END)
-    size = file.tell()
+    size = file.seek(0, os.SEEK_END)
     if size == 0:
         raise DamagedFileError(f"{name!r} is empty; it is not a saved result")
     file.seek(0)
@@ -284,7 +223,7 @@ def _check_digest(file: IO[bytes], name: str) -> None:
         )
 
 
-def _read_archive(
+def _read_members(
     archive: zipfile.ZipFile, name: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     header = json.loads(archive.read(_HEADER_MEMBER))
@@ -319,13 +258,11 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> n
                 f"{name!r}: array {info.filename!r} holds {dtype}, not int64 or float64"
             )
         # A promise of more data than there are would be believed, and reserve the memory.
-        promised = dtype.itemsize
-        for length in shape:
-            promised *= length
-        if promised != info.file_size - member.tell():
+        promised, held = dtype.itemsize * math.prod(shape), info.file_size - member.tell()
+        if promised != held:
             raise DamagedFileError(
                 f"{name!r}: array {info.filename!r} promises {promised} bytes in shape {shape}, "
-                f"but holds {info.file_size - member.tell()}"
+                f"but holds {held}"
             )
     with archive.open(info) as member:
         array = np.lib.format.read_array(member, allow_pickle=False)

@@ -1,0 +1,108 @@
+"""Measure the memory of ensembles: constant with statistics=True, linear in n when stored.
+
+    python benchmarks/memory.py [--out results.json]
+
+Each row is a process of its own that runs birth-death on 1,000 times and reports its peak resident
+memory. The first row is a process that runs ten trajectories: the interpreter, the packages and the
+compiled kernels, which all the others hold too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from networks import MODELS
+from reporting import machine, markdown_table, save
+
+N_TIMES = 1000
+STATISTICS = [1_000, 10_000, 100_000]
+STORED = [1_000, 10_000]
+
+
+def peak_mebibytes() -> float:
+    """Return the most resident memory that this process has had."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def work(n: int, *, statistics: bool, threads: int) -> dict[str, float]:
+    """Run an ensemble in this process and return its peak memory and duration."""
+    import numpy as np
+
+    import gillespy_lite as gl
+
+    model = MODELS["birth-death"]
+    before = time.perf_counter()
+    result = gl.ensemble(
+        model.network,
+        np.linspace(0.0, model.end, N_TIMES),
+        n,
+        method="direct",
+        threads=threads,
+        rng=1,
+        statistics=statistics,
+    )
+    seconds = time.perf_counter() - before
+    stored = 0 if statistics else result.counts.nbytes / 2**20
+    return {"peak": peak_mebibytes(), "array": stored, "seconds": seconds}
+
+
+def measure(n: int, *, statistics: bool, threads: int) -> dict[str, float]:
+    """Return what `work` returns in a fresh process."""
+    request = json.dumps({"n": n, "statistics": statistics, "threads": threads})
+    done = subprocess.run(
+        [sys.executable, __file__, "--work", request], check=True, capture_output=True, text=True
+    )
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--statistics", nargs="*", type=int, default=STATISTICS, metavar="N")
+    parser.add_argument("--stored", nargs="*", type=int, default=STORED, metavar="N")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="file for all numbers, JSON")
+    parser.add_argument("--table", type=Path, help="file for the table, Markdown")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.work:
+        print(json.dumps(work(**json.loads(options.work))))
+        return
+    facts = machine()
+    wanted = [("statistics", 10)]
+    wanted += [("statistics", n) for n in options.statistics]
+    wanted += [("stored", n) for n in options.stored]
+    results, rows = [], []
+    for kind, n in wanted:
+        print(f"{kind} {n} ...", file=sys.stderr, flush=True)
+        answer = measure(n, statistics=kind == "statistics", threads=options.threads)
+        results.append({"kind": kind, "n": n, **answer})
+        rows.append(
+            [
+                "statistics=True" if kind == "statistics" else "stored",
+                f"{n:,}",
+                f"{answer['peak']:,.0f}",
+                f"{answer['peak'] - results[0]['peak']:,.0f}",
+                f"{answer['array']:,.0f}" if kind == "stored" else "-",
+            ]
+        )
+    header = ["ensemble", "trajectories", "peak, MiB", "above the first row", "its counts array"]
+    text = (
+        markdown_table(header, rows)
+        + f"\n\nBirth-death, {N_TIMES:,} times, {options.threads} thread(s), peak resident memory of a "
+        "process of its own."
+    )
+    save(text, {"results": results}, facts, options.out, options.table)
+
+
+if __name__ == "__main__":
+    main()

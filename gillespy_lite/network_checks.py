@@ -1,0 +1,358 @@
+"""What can be wrong with a network as a whole, found before it is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .declarations import (
+    Observable,
+    Parameter,
+    Species,
+    initial_problem,
+    not_finite,
+    number_of,
+)
+from .expression_display import number_text
+from .expressions import MAX_NESTING, MAX_NODES, Call, Expression, Number, Symbol
+from .names import CONSTANTS, did_you_mean, shown
+from .operations import OPERATIONS
+from .reactions import Reaction
+
+__all__ = ["MAX_MASS_ACTION", "Problem", "find_problem"]
+
+# Molecules that one mass-action event may take. The propensity c C(x, n) has n! in it, which is
+# beyond a double from 171 molecules on, and no collision takes 100.
+MAX_MASS_ACTION = 100
+
+
+class Problem(NamedTuple):
+    """What is wrong with a network, and with which declaration, so that text can point at it."""
+
+    message: str
+    kind: str  # "species", "parameter", "observable", "reaction", or "" for the whole network
+    position: int  # which of them
+    word: str = ""  # the name at fault, if it is one name
+    see: tuple[str, int] | None = None  # another declaration of that name, which explains it
+    is_repeated: bool = False  # whether the fault is that the name is declared twice
+
+
+_ARTICLE = {
+    "species": "a species",
+    "parameter": "a parameter",
+    "observable": "an observable",
+    "reaction": "a reaction",
+}
+
+
+class _Names:
+    """Which declaration each name belongs to."""
+
+    def __init__(
+        self,
+        species: Sequence[Species],
+        parameters: Sequence[Parameter],
+        observables: Sequence[Observable],
+    ) -> None:
+        self.declared: dict[str, tuple[str, int]] = {}
+        self.repeated: list[Problem] = []
+        groups: tuple[tuple[str, Sequence[Species | Parameter | Observable]], ...] = (
+            ("species", species),
+            ("parameter", parameters),
+            ("observable", observables),
+        )
+        for kind, group in groups:
+            for index, item in enumerate(group):
+                first = self.declared.setdefault(item.name, (kind, index))
+                if first != (kind, index):
+                    self.repeated.append(_repeated(item.name, kind, index, first))
+
+    def of(self, kind: str) -> list[str]:
+        return [name for name, declared in self.declared.items() if declared[0] == kind]
+
+    def unknown(self, owner: str, word: str, *, on_side: bool = False) -> str:
+        known = self.of("species") if on_side else [*self.declared, "t", "pi"]
+        short = shown(word)[1:-1]
+        example = f"species {short} = 0" if on_side else f"param {short} = 1"
+        advice = did_you_mean(word, known) or f"; declare it, for example {example}"
+        if word.casefold() == "time":
+            advice = "; the time is written t"
+        elif word.casefold() in ("empty", "emptyset", "none", "nothing", "null"):
+            advice = "; the empty side of a reaction is written 0"
+        return f"{owner} uses the unknown name {shown(word)}{advice}"
+
+    def first_outside(self, expression: Expression, allowed: Mapping[str, object]) -> str | None:
+        """Return the first name, from left to right, that is neither allowed nor a constant."""
+        for node in expression.postorder():
+            if isinstance(node, Symbol) and node.name not in allowed:
+                is_constant = node.name in CONSTANTS and node.name not in self.declared
+                if not is_constant:
+                    return node.name
+        return None
+
+
+def _repeated(name: str, kind: str, index: int, first: tuple[str, int]) -> Problem:
+    if kind == first[0]:
+        message = f"duplicate {kind} {name!r}; remove or rename one of them"
+    else:
+        message = (
+            f"duplicate name {name!r}, for {_ARTICLE[first[0]]} and {_ARTICLE[kind]}; "
+            "rename one of them"
+        )
+    return Problem(message, kind, index, name, see=first, is_repeated=True)
+
+
+def _reaction_label(index: int, reaction: Reaction) -> str:
+    return f"reaction {reaction.name!r}" if reaction.name else f"reaction {index + 1}"
+
+
+def find_problem(
+    species: Sequence[Species],
+    reactions: Sequence[Reaction],
+    parameters: Sequence[Parameter],
+    observables: Sequence[Observable],
+) -> Problem | None:
+    """Return the first thing that is wrong with a network whose parts are valid by themselves."""
+    names = _Names(species, parameters, observables)
+    for problem in names.repeated:
+        return problem
+    if not species:
+        return Problem("a network needs at least one species", "", 0)
+    checks = (
+        _check_reaction_names(reactions),
+        _check_parameters(names, parameters),
+        _check_initials(names, species, parameters),
+        _check_observables(names, observables),
+        _check_reactions(names, reactions),
+        _check_sizes(species, reactions, parameters, observables),
+        _check_values(species, parameters),
+    )
+    return next((problem for check in checks for problem in check), None)
+
+
+def _check_reaction_names(reactions: Sequence[Reaction]) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, reaction in enumerate(reactions):
+        if reaction.name and seen.setdefault(reaction.name, index) != index:
+            yield _repeated(reaction.name, "reaction", index, ("reaction", seen[reaction.name]))
+
+
+def _check_parameters(names: _Names, parameters: Sequence[Parameter]) -> Iterator[Problem]:
+    allowed: dict[str, object] = {}
+    for index, parameter in enumerate(parameters):
+        if isinstance(parameter.value, Expression):
+            word = names.first_outside(parameter.value, allowed)
+            if word is not None:
+                owner = f"the parameter {parameter.name!r}"
+                values = {item.name: item.value for item in parameters}
+                yield _misplaced(names, ("parameter", index), owner, word, values)
+        allowed[parameter.name] = None
+
+
+def _misplaced(
+    names: _Names,
+    subject: tuple[str, int],
+    owner: str,
+    word: str,
+    definitions: Mapping[str, object],
+) -> Problem:
+    """Explain a name that the definition of a parameter or an observable must not use."""
+    kind, index = subject
+    declared = names.declared.get(word)
+    if declared is not None and declared[0] == kind:
+        own_name = next(name for position, name in enumerate(definitions) if position == index)
+        circle = _circle(own_name, word, definitions)
+        if len(circle) > 6:
+            circle = [*circle[:3], "...", *circle[-2:]]
+        if circle:
+            message = f"{owner} is circular ({', which uses '.join(circle)}); break the circle"
+            return Problem(message, kind, index, word)
+        message = (
+            f"{owner} uses {word!r}, which is declared after it; move {word!r} before {own_name!r}"
+        )
+        return Problem(message, kind, index, word, see=declared)
+    if kind == "observable" or (declared is None and word != "t"):
+        return Problem(names.unknown(owner, word), kind, index, word)
+    what = "the time" if word == "t" else _ARTICLE[declared[0]] if declared else ""
+    message = (
+        f"{owner} uses {word!r}, which is {what}; parameters may use numbers and parameters "
+        "declared before them. A named expression of species or time is declared with observe "
+        "(Observable in Python)"
+    )
+    return Problem(message, kind, index, word)
+
+
+def _circle(start: str, used: str, definitions: Mapping[str, object]) -> list[str]:
+    """Return start, used, ..., start if the definition of `used` leads back to `start`."""
+    came_from = {used: start}
+    waiting = [used]
+    while waiting:
+        name = waiting.pop(0)
+        if name == start:
+            path = [name]
+            while came_from[path[-1]] != start:
+                path.append(came_from[path[-1]])
+            return [start, *reversed(path)]
+        definition = definitions.get(name)
+        if isinstance(definition, Expression):
+            for needed in sorted(definition.symbols()):
+                if needed in definitions and needed not in came_from:
+                    came_from[needed] = name
+                    waiting.append(needed)
+    return []
+
+
+def _check_initials(
+    names: _Names, species: Sequence[Species], parameters: Sequence[Parameter]
+) -> Iterator[Problem]:
+    allowed = {parameter.name: None for parameter in parameters}
+    for index, one in enumerate(species):
+        if isinstance(one.initial, Expression):
+            word = names.first_outside(one.initial, allowed)
+            if word is None:
+                continue
+            owner = f"the initial count of {one.name!r}"
+            if word == "t" or word in names.declared:
+                message = f"{owner} uses {word!r}; it may use numbers and parameters only"
+            else:
+                message = names.unknown(owner, word)
+            yield Problem(message, "species", index, word)
+
+
+def _check_observables(names: _Names, observables: Sequence[Observable]) -> Iterator[Problem]:
+    allowed = dict.fromkeys(["t", *names.of("species"), *names.of("parameter")])
+    for index, observable in enumerate(observables):
+        word = names.first_outside(observable.expression, allowed)
+        if word is not None:
+            definitions = {item.name: item.expression for item in observables}
+            owner = f"the observable {observable.name!r}"
+            yield _misplaced(names, ("observable", index), owner, word, definitions)
+        culprit = _infinite_part(observable.expression)
+        if culprit is not None:
+            message = f"in the observable {observable.name!r}, {culprit}"
+            yield Problem(message, "observable", index)
+        allowed[observable.name] = None
+
+
+def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[Problem]:
+    allowed = {**names.declared, "t": ("", 0)}
+    for index, reaction in enumerate(reactions):
+        for name, _ in (*reaction.reactants, *reaction.products):
+            declared = names.declared.get(name)
+            if declared is None:
+                label = _reaction_label(index, reaction)
+                message = names.unknown(label, name, on_side=True)
+                yield Problem(message, "reaction", index, name)
+            elif declared[0] != "species":
+                label = _reaction_label(index, reaction)
+                message = f"{name!r} is {_ARTICLE[declared[0]]}; only species react ({label})"
+                yield Problem(message, "reaction", index, name, see=declared)
+        word = names.first_outside(reaction.rate, allowed)
+        if word is not None:
+            message = names.unknown(f"the rate of {_reaction_label(index, reaction)}", word)
+            yield Problem(message, "reaction", index, word)
+        n_taken = sum(count for _, count in reaction.reactants)
+        if reaction.kind == "mass_action" and n_taken > MAX_MASS_ACTION:
+            message = (
+                f"{_reaction_label(index, reaction)} takes {n_taken:,} molecules at once; mass "
+                f"action, c*C(x, n), allows at most {MAX_MASS_ACTION}. Write its whole "
+                "propensity with => (propensity(...) in Python)"
+            )
+            yield Problem(message, "reaction", index, reaction.reactants[0][0])
+        constant = _constant(reaction.rate)
+        if constant is not None and constant < 0.0:
+            message = (
+                f"the rate of {_reaction_label(index, reaction)} is {number_text(constant)}; "
+                "a rate cannot be negative"
+            )
+            yield Problem(message, "reaction", index)
+        culprit = _infinite_part(reaction.rate)
+        if culprit is not None:
+            message = f"in the rate of {_reaction_label(index, reaction)}, {culprit}"
+            yield Problem(message, "reaction", index)
+
+
+def _constant(expression: Expression) -> float | None:
+    """Return the value of an expression that uses no names, if it is finite."""
+    if isinstance(expression, Number):
+        return expression.value
+    if expression.symbols():
+        return None
+    value = float(expression.evaluate({}))
+    return value if math.isfinite(value) else None
+
+
+def _infinite_part(expression: Expression) -> str | None:
+    """Name the first part, such as 9^9^9, that uses no names and has no finite value."""
+    if expression.n_nodes < 2:
+        return None
+    culprit: list[str] = []
+
+    def combine(call: Call, arguments: list[float | None]) -> float | None:
+        numbers_alone = [value for value in arguments if value is not None]
+        if len(numbers_alone) < len(arguments) or culprit:
+            return None
+        with np.errstate(all="ignore"):
+            value = float(OPERATIONS[call.operation].evaluate(*numbers_alone))
+        if not math.isfinite(value):
+            culprit.append(f"{shown(str(call))} is {value}, which is not a finite number")
+        return value
+
+    expression.fold(lambda node: node.value if isinstance(node, Number) else None, combine)
+    return culprit[0] if culprit else None
+
+
+def _check_sizes(
+    species: Sequence[Species],
+    reactions: Sequence[Reaction],
+    parameters: Sequence[Parameter],
+    observables: Sequence[Observable],
+) -> Iterator[Problem]:
+    expressions: list[tuple[str, int, float | Expression]] = [
+        *(("parameter", index, item.value) for index, item in enumerate(parameters)),
+        *(("species", index, item.initial) for index, item in enumerate(species)),
+        *(("observable", index, item.expression) for index, item in enumerate(observables)),
+        *(("reaction", index, item.rate) for index, item in enumerate(reactions)),
+    ]
+    # Counted before anything is put in: 60 observables that each square the one before them
+    # would otherwise fill the memory.
+    extra: dict[str, int] = {}
+    for kind, index, expression in expressions:
+        if not isinstance(expression, Expression):
+            continue
+        size = expression.n_nodes
+        if extra:
+            words = (node.name for node in expression.postorder() if isinstance(node, Symbol))
+            size += sum(extra.get(word, 0) for word in words)
+        if size > MAX_NODES:
+            message = (
+                f"with its observables put in, this expression of {_ARTICLE[kind]} has more "
+                f"than {MAX_NODES:,} numbers, names and operations"
+            )
+            yield Problem(message, kind, index)
+        # Few nodes cannot nest deeply, which saves looking at most of them.
+        if expression.n_nodes > MAX_NESTING and expression.nesting() > MAX_NESTING:
+            message = (
+                f"an expression of {_ARTICLE[kind]} nests more than {MAX_NESTING} brackets, signs "
+                "or exponents; name parts of it as observables, or group a long sum from the left"
+            )
+            yield Problem(message, kind, index)
+        if kind == "observable":
+            extra[observables[index].name] = size - 1
+
+
+def _check_values(species: Sequence[Species], parameters: Sequence[Parameter]) -> Iterator[Problem]:
+    values: dict[str, float] = {}
+    for index, parameter in enumerate(parameters):
+        value = parameter.value
+        values[parameter.name] = number = number_of(value, values)
+        if not math.isfinite(number):
+            yield Problem(not_finite(parameter.name, number), "parameter", index)
+    for index, one in enumerate(species):
+        if isinstance(one.initial, Expression):
+            problem = initial_problem(number_of(one.initial, values))
+            if problem:
+                yield Problem(f"species {one.name!r} {problem}", "species", index)
