@@ -42,13 +42,12 @@ figure, (top, bottom) = plt.subplots(2, 1, figsize=(8.5, 6.5), sharex=True, layo
 runs.trajectory(0).plot(ax=top)
 top.set_title("One cell: three proteins, each repressing the next")
 top.set_xlabel("")
-for path in runs["PX"][1:5]:
-    bottom.plot(times, path, color="#0072B2", alpha=0.35, linewidth=0.8)
-bottom.plot([], [], color="#0072B2", alpha=0.6, linewidth=0.8, label="four cells")
-bottom.plot(times, rate_equations["PX"], color="black", linewidth=1.8, label="rate equations")
+cells = bottom.plot(times, runs["PX"][1:5].T, color="#0072B2", alpha=0.4, linewidth=0.8)
+rate_equations.plot(names="PX", ax=bottom)
+smooth = bottom.lines[-1]
+smooth.set(color="black", linewidth=1.8)
+bottom.legend([cells[0], smooth], ["four cells", "rate equations"], fontsize="small")
 bottom.set_title("Protein X: larger and less regular than the rate equations say")
 bottom.set_xlabel("time (minutes)")
-bottom.set_ylabel("PX (molecules)")
-bottom.legend(loc="upper right", fontsize="small")
 figure.savefig(picture, dpi=150)
 print(f"wrote {picture}")

@@ -38,5 +38,9 @@ top.set_xlabel("")
 runs.plot("overlay", names="R", deterministic=rate_equations, level=0.8, ax=bottom)
 bottom.set_title("Five hundred clocks drift apart: the mean loses its rhythm")
 bottom.set_xlabel("time (hours)")
+bottom.set_ylim(top=2300)  # room for the legend
+entries = bottom.get_legend()
+texts = [text.get_text() for text in entries.get_texts()]
+bottom.legend(entries.legend_handles, texts, loc="upper center", ncols=4, fontsize="small")
 figure.savefig(picture, dpi=150)
 print(f"wrote {picture}")

@@ -144,11 +144,21 @@ class MasterEquation:
         return np.maximum(linalg.expm(self.generator * time), 0.0)
 
     def stationary(self) -> np.ndarray:
-        """Return the stationary probabilities of a network that comes everywhere."""
-        system = np.vstack([self.generator.T, np.ones(len(self.states))])
-        right = np.zeros(len(self.states) + 1)
-        right[-1] = 1.0
-        return np.maximum(linalg.lstsq(system, right)[0], 0.0)
+        """Return the stationary probabilities, where every state can be reached from every other.
+
+        States are taken out one by one (Grassmann, Taksar and Heyman 1985): no subtraction, so that
+        every probability has all its digits.
+        """
+        rates = self.generator.copy()
+        n = rates.shape[0]
+        for k in range(n - 1, 0, -1):
+            rates[:k, k] /= rates[k, :k].sum()
+            rates[:k, :k] += np.outer(rates[:k, k], rates[k, :k])
+        law = np.zeros(n)
+        law[0] = 1.0
+        for k in range(1, n):
+            law[k] = law[:k] @ rates[:k, k]
+        return law / law.sum()
 
     def marginal(self, law: np.ndarray, place: int) -> np.ndarray:
         """Return the law of one species from that of the states."""
@@ -163,7 +173,7 @@ def moments(law: np.ndarray) -> tuple[float, float]:
     return mean, float(law @ (k - mean) ** 2)
 
 
-# ---- The laws of the tests ------------------------------------------------------------------------
+# ---- The laws of the tests ----------------------------------------------------------------------
 
 
 def poisson_law(mean: float) -> np.ndarray:

@@ -107,7 +107,10 @@ def judge_dimerisation(counts: np.ndarray) -> list[float]:
     conserved = 1.0 if (counts @ [1, 2] == 100).all() else 0.0
     return [
         conserved,
-        *(chi_square_pvalue(counts[:, i, 1], chain.law(start, t)) for i, t in ((1, 1.0), (2, 10.0))),
+        *(
+            chi_square_pvalue(counts[:, i, 1], chain.law(start, t))
+            for i, t in ((1, 1.0), (2, 10.0))
+        ),
         chi_square_pvalue(counts[:, 3, 1], chain.law(start, 50.0)),
         joint_pvalue(counts[:, 2, 1], counts[:, 3, 1], joint),
     ]
@@ -249,7 +252,7 @@ LAWS = {
     "G Schlogl": Law(
         SCHLOGL.format(up=0.03, down=1e-4, out=3.5),
         [0.0, 1.0, 4.0],
-        3_000,
+        2_000,
         judge_schlogl,
         {
             "autocatalysis 2 % up": SCHLOGL.format(up=0.0306, down=1e-4, out=3.5),
@@ -300,7 +303,7 @@ def law_pvalue(law: Law, method: str | StochasticMethod, text: str = "", seed: i
     return smallest(law.judge(counts))
 
 
-# ---- The laws themselves, against the tabulated digits ----------------------------------------------
+# ---- The laws themselves, against the tabulated digits ------------------------------------------
 
 
 def test_the_laws_have_the_tabulated_digits():
@@ -315,9 +318,7 @@ def test_the_laws_have_the_tabulated_digits():
         assert_allclose([found[0], math.sqrt(found[1])], [mean, sd], rtol=0, atol=6e-7)
     telegraph = laws.beta_poisson_law(200, 0.25, 0.15, 15.0, 1.0)
     assert_allclose([*moments(telegraph), telegraph[0]], [9.375, 47.0424107, 0.1840027], rtol=1e-7)
-    assert_allclose(
-        moments(laws.binding_stationary_law()), [12.786366608, 3.690825436], rtol=1e-9
-    )
+    assert_allclose(moments(laws.binding_stationary_law()), [12.786366608, 3.690825436], rtol=1e-9)
     schlogl = laws.schlogl_law(4.0)
     mean, variance = moments(schlogl)
     assert_allclose(
@@ -371,7 +372,7 @@ def test_pvalues_are_uniform_when_the_law_is_right():
         assert ks_pvalue(np.array(pvalues), stats.uniform.cdf) > ALPHA, name
 
 
-# ---- The laws, for every exact method -----------------------------------------------------------------
+# ---- The laws, for every exact method -----------------------------------------------------------
 
 
 @pytest.mark.statistical
@@ -399,7 +400,7 @@ def test_a_grid_shifted_by_one_point_is_rejected(name):
     assert smallest(law.judge(late)) < THRESHOLD
 
 
-# ---- Mutant kernels ---------------------------------------------------------------------------------
+# ---- Mutant kernels -----------------------------------------------------------------------------
 
 
 @inlined
@@ -460,7 +461,7 @@ def propose_any_reaction_alike(network, walker, time):
 
 @inlined
 def propose_after_the_mean_waiting_time(network, walker, time):
-    next_time, chosen = propose_rightly(network, walker, time)
+    _, chosen = propose_rightly(network, walker, time)
     if chosen < 0:
         return np.inf, -1
     total = 0.0
@@ -507,7 +508,7 @@ def test_a_broken_kernel_is_rejected(name, update, propose):
     assert law_pvalue(LAWS[name], hand_made_method(update, propose)) < THRESHOLD
 
 
-# ---- Times, events and their joint laws ----------------------------------------------------------------
+# ---- Times, events and their joint laws ---------------------------------------------------------
 
 # p-values of this section, for each exact method.
 N_EVENT_PVALUES = 16

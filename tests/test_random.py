@@ -94,7 +94,7 @@ def n_distinct(rows: np.ndarray) -> int:
     return len({row.tobytes() for row in rows})
 
 
-# ---- The generator ----------------------------------------------------------------------------------
+# ---- The generator ------------------------------------------------------------------------------
 
 
 def reference_xoshiro(state: list[int], n: int) -> list[int]:
@@ -152,7 +152,7 @@ def test_uniform_is_the_upper_53_bits():
     assert (uniform < 1.0).all()
 
 
-# ---- Laws of the samplers ---------------------------------------------------------------------------
+# ---- Laws of the samplers -----------------------------------------------------------------------
 
 
 @pytest.mark.statistical
@@ -289,7 +289,7 @@ def test_poisson_probabilities_have_their_digits():
     assert log_probability(0.0, 12.0) == -12.0
 
 
-# ---- How streams start ----------------------------------------------------------------------------
+# ---- How streams start --------------------------------------------------------------------------
 
 
 def test_a_hundred_thousand_trajectories_start_from_distinct_states():
@@ -355,7 +355,7 @@ def test_one_bit_of_a_trajectory_number_or_a_seed_changes_half_of_the_state():
     assert binomial_pvalue(changed, 20 * 10 * 255, 0.5) > THRESHOLD
 
 
-# ---- Version 1 of the streams -----------------------------------------------------------------------
+# ---- Version 1 of the streams -------------------------------------------------------------------
 
 # If one of the next two tests fails, users' seeds give other results than before: raise
 # STREAM_VERSION, say so in the changelog, and only then take over the new values. Golden paths of

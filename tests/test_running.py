@@ -364,12 +364,12 @@ def test_hitting_times_of_an_extinction_follow_their_law(method):
 def test_state_is_held_from_the_event_that_meets_the_condition(method):
     # A leap may pass the condition by several events; there are none where X is critical.
     network = gl.Network.parse("species X\n0 -> X @ 2\nX => 0 @ 0.01*X")
-    times = np.linspace(0, 10, 201)
+    times = np.linspace(0, 20, 201)
     runs = gl.ensemble(network, times, 50, method=method, rng=9, stop_when="X >= 5")
     free = gl.ensemble(network, times, 50, method=method, rng=9)
     for i in range(50):
-        hit = runs.hitting_times[i]
-        before = times < hit
+        before = times < runs.hitting_times[i]
+        assert 0 < before.sum() < 201
         assert np.array_equal(runs["X"][i, before], free["X"][i, before])
         assert (runs["X"][i, before] < 5).all()
         held = runs["X"][i, ~before]
@@ -478,25 +478,23 @@ def test_event_limit_keeps_what_was_reached(method):
 @pytest.mark.parametrize("method", STOCHASTIC)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_event_limit_keeps_the_finished_trajectories(method, threads):
-    # Some 1 % of the trajectories need more than 12 events.
     network = gl.Network.parse("species X = 12\nX -> 0 @ 0.6\n0 -> X @ 0.5")
     free = gl.ensemble(network, 1, 400, method=method, rng=13)
-    assert 0 < (free.n_events > 12).sum() < 40
+    limit = int(free.n_events.max()) - 1  # few trajectories need more
     with pytest.raises(EventLimitError) as caught:
         gl.ensemble(
-            network, 1, 400, method=method, rng=13, max_events=12, threads=threads, chunk_size=1
+            network, 1, 400, method=method, rng=13, max_events=limit, threads=threads, chunk_size=1
         )
     runs = caught.value.result
     assert runs.stopped == "error"
     assert runs.n_requested == 400
     assert 0 < runs.n_trajectories < 400
-    assert (runs.n_events <= 12).all()
+    assert (runs.n_events <= limit).all()
     assert np.array_equal(runs.counts, free.counts[runs.indices])
     i, reached = re.search(r"trajectory (\d+) .* t = ([\d.]+) of 1", str(caught.value)).groups()
-    assert free.n_events[int(i)] > 12
-    # The time is that of the trajectory which it names, at its twelfth event.
-    twelfth = free.replay(int(i)).times[12]
-    assert float(reached) == pytest.approx(twelfth, rel=1e-4)
+    assert free.n_events[int(i)] == limit + 1
+    # The time is that of the trajectory which it names, at the last event allowed.
+    assert float(reached) == pytest.approx(free.replay(int(i)).times[limit], rel=1e-4)
 
 
 @pytest.mark.parametrize("method", STOCHASTIC)
@@ -594,7 +592,9 @@ def test_bad_propensity_names_reaction_time_and_state(method):
     assert "'(X - 3)/1000' of reaction 2 'leak' (0 => Y) is -0.001" in message
     assert f"at t = {path.end_time:g}, where X = 2, Y = 2" in message
     assert path.stopped == "error"
-    assert path["X"].tolist() == [5, 4, 3, 2]
+    # A leap may hold no event.
+    assert sorted(set(path["X"].tolist())) == [2, 3, 4, 5]
+    assert path.counts[-1].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -673,7 +673,7 @@ cases = {
         network, 10, 10**9, rng=1, threads=2, statistics=True),
     "simulate": lambda: gl.simulate(network, [0, 1, 1e10], rng=1),
     "every event": lambda: gl.simulate(network, [0, 1, 1e10], rng=1, every_event=True),
-    "ode": lambda: gl.simulate(oscillator, np.linspace(0, 1e9, 10**6), method="ode"),
+    "ode": lambda: gl.simulate(oscillator, [0, 0.5, 1, 1e9], method="ode"),
 }
 for method in gl.METHODS:
     if gl.METHODS[method].is_stochastic:
@@ -737,7 +737,7 @@ def test_ctrl_c_ends_every_kind_of_run_within_a_second_and_keeps_what_is_done():
             assert 0 < answer["n"] < 10**9, name
         elif name not in STOCHASTIC:
             assert answer["n_times"] >= 2, name
-            assert 1 < answer["end_time"] < 1e9, name
+            assert 1 <= answer["end_time"] < 1e9, name
 
 
 def test_ctrl_c_between_the_start_of_two_threads_stops_the_first(monkeypatch):

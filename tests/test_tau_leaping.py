@@ -12,7 +12,6 @@ from laws import (
     ALPHA,
     binomial_law,
     binomial_pvalue,
-    cells_pvalue,
     chi_square_pvalue,
     means_pvalue,
     moments,
@@ -42,7 +41,7 @@ def every_leap(text, t, rng=1, **options):
     return gl.simulate(network, t, method="tau_leaping", rng=rng, every_event=True, **options)
 
 
-# ---- Fixed steps: the laws of the leap itself ---------------------------------------------------------
+# ---- Fixed steps: the laws of the leap itself ---------------------------------------------------
 
 
 @pytest.mark.statistical
@@ -78,8 +77,8 @@ LINEAR_SOURCE = np.array([50.0, 0.0, 0.0])
 
 @pytest.mark.statistical
 def test_fixed_steps_with_linear_rates_have_the_means_of_the_recursion():
-    # E' = (I + tau A) E + tau b after every leap. Power: the means of the rate equations, which differ
-    # by the error of Euler's method at tau = 1/4, are rejected at every time.
+    # E' = (I + tau A) E + tau b after every leap. Power: the means of the rate equations, which
+    # differ by the error of Euler's method at tau = 1/4, are rejected at every time.
     tau, n_leaps = 0.25, 12
     result = leaped(LINEAR, np.arange(n_leaps + 1) * tau, 20_000, tau=tau)
     assert (result.n_events == n_leaps).all()
@@ -97,8 +96,8 @@ def test_fixed_steps_with_linear_rates_have_the_means_of_the_recursion():
 
 @pytest.mark.statistical
 def test_one_fixed_step_adds_independent_poisson_numbers():
-    # A after one leap: 400 + Poisson(50 tau) - Poisson(400 tau). B: Poisson(400 tau) + Poisson(50 tau)
-    # and so on. Power: other means and variances are rejected below.
+    # A after one leap: 400 + Poisson(50 tau) - Poisson(400 tau), and so on. Power: other means and
+    # variances are rejected below.
     tau, n = 0.25, 40_000
     result = leaped(LINEAR, [0.0, tau], n, tau=tau)
     a, b, c = result.counts[:, 1].T
@@ -122,7 +121,7 @@ def test_fixed_steps_end_on_the_grid_times():
     assert path.n_events == 7
 
 
-# ---- Step-size control: Cao, Gillespie and Petzold (2006) -----------------------------------------------
+# ---- Step-size control: Cao, Gillespie and Petzold (2006) ---------------------------------------
 
 INF = math.inf
 
@@ -266,7 +265,7 @@ def test_critical_reactions_fire_one_at_a_time_and_exactly():
     assert chi_square_pvalue(result.counts[:, 1, 1], binomial_law(9, 0.27)) < THRESHOLD
 
 
-# ---- Convergence to the exact laws ----------------------------------------------------------------------
+# ---- Convergence to the exact laws --------------------------------------------------------------
 
 
 def squared_distance(samples: np.ndarray, law: np.ndarray, width: int = 1) -> tuple[float, float]:
@@ -311,11 +310,12 @@ def test_leaping_of_the_dimerisation_converges_as_epsilon_falls():
 
 @pytest.mark.statistical
 def test_leaping_of_a_larger_dimerisation_converges_to_first_order():
-    # With 2000 molecules it leaps at every epsilon. Measured, epsilon .1, .03, .01: distances 6.1e-3,
-    # 6.0e-4, 7e-5 (error 2e-5), mean of Q too large by 9.7, 2.9, .85 (error .13): proportional to it.
+    # With 2000 molecules it leaps at every epsilon. Measured for .1, .03, .01: distances 6.1e-3,
+    # 6.0e-4, 7e-5 (error 2e-5), and the mean of Q too large by 9.7, 2.9, .85 (error .13), which is
+    # proportional to epsilon.
     network = gl.Network.parse("species P = 2000, Q\n2 P -> Q @ 5e-5\nQ -> 2 P @ 0.01")
     law = large_dimerisation()
-    mean, variance = moments(law)
+    mean, _ = moments(law)
     distances, biases = [], []
     for epsilon in (0.1, 0.03, 0.01):
         result = leaped(
@@ -333,8 +333,8 @@ def test_leaping_of_a_larger_dimerisation_converges_to_first_order():
 @pytest.mark.statistical
 def test_leaping_of_the_schlogl_network_converges_as_epsilon_falls():
     # Law G at t = 4. Measured, epsilon .3, .1, .03, .01: largest gap between the distribution
-    # functions .037, .0085, then below the error of sampling; standard deviation inside the lower peak
-    # 5.5, 1.0, 0 too large. The share in the lower peak is right throughout.
+    # functions .037, .0085, then below the error of sampling; standard deviation inside the lower
+    # peak 5.5, 1.0, 0 too large. The share in the lower peak is right throughout.
     network = gl.Network.parse(
         "species X = 250\n2 X -> 3 X @ 0.03\n3 X -> 2 X @ 1e-4\n0 -> X @ 200\nX -> 0 @ 3.5"
     )
@@ -356,7 +356,7 @@ def test_leaping_of_the_schlogl_network_converges_as_epsilon_falls():
         assert abs(spreads[epsilon]) < 0.4 * spreads[0.3]
 
 
-# ---- Extinction -----------------------------------------------------------------------------------------
+# ---- Extinction ---------------------------------------------------------------------------------
 
 
 @pytest.mark.statistical
@@ -411,7 +411,7 @@ def test_extinction_probability_of_an_epidemic():
     assert chi_square_pvalue(i, chain.marginal(law, 1)) < THRESHOLD
 
 
-# ---- Counts never turn negative, runs always end ---------------------------------------------------------
+# ---- Counts never turn negative, runs always end ------------------------------------------------
 
 EDGES = {
     "births and deaths": "species X = 2\n0 -> X @ 2\nX -> 0 @ 1",
@@ -512,7 +512,7 @@ def test_conservation_laws_hold_in_every_leap():
     assert (path.reactions == -1).sum() > 50
 
 
-# ---- It leaps ------------------------------------------------------------------------------------------
+# ---- It leaps -----------------------------------------------------------------------------------
 
 
 def test_large_counts_take_far_fewer_leaps_than_events():
@@ -536,7 +536,7 @@ def test_where_leaps_do_not_pay_single_events_are_made():
     assert (np.abs(np.diff(path.counts[:, 0])) == 1).all()
 
 
-# ---- Stop conditions, limits, options ---------------------------------------------------------------------
+# ---- Stop conditions, limits, options -----------------------------------------------------------
 
 
 def test_a_stop_condition_is_looked_at_after_each_leap():
@@ -614,7 +614,7 @@ def test_an_option_out_of_range_is_refused_by_name(option, value):
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
     network = gl.Network.parse("species X = 10\nX -> 0 @ 1")
-    with pytest.raises(MethodError, match="no option 'eps'.*epsilon, critical_count"):
+    with pytest.raises(MethodError, match=r"no option 'eps'.*epsilon, critical_count"):
         gl.simulate(network, 1.0, method="tau_leaping", eps=0.1)
 
 

@@ -1,7 +1,8 @@
 """Compiled kernels repeat their own Python source, draw for draw; their parts keep their laws.
 
-Run as a script, this file writes the results of a set of runs to an npz file. The test does so once in
-a process in which Numba compiles nothing, and compares every array with the compiled ones, bit by bit.
+Run as a script, this file writes the results of a set of runs to an npz file. The test does so once
+in a process in which Numba compiles nothing, and compares every array with the compiled ones, bit
+by bit.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ NETWORKS = {
     "rate laws": (
         "species X = 3, Y = 8, off = 1, on\nparam V = 30, K = 12\nobserve total = X + Y\n"
         "0 => X @ V/(1 + (Y/K)^2)\nX => Y @ 2*X/(K + X)\nY -> 0 @ 0.1 + sqrt(X)/10\n"
-        "off <-> on @ if(total > 10 and not (X < 2), 1, 0.2), 0.5\non -> on + Y @ max(1, min(X, 4))\n"
-        "2 Y => X @ abs(Y - X)/9"
+        "off <-> on @ if(total > 10 and not (X < 2), 1, 0.2), 0.5\n"
+        "on -> on + Y @ max(1, min(X, 4))\n2 Y => X @ abs(Y - X)/9"
     ),
     "leaping": (
         "species A = 4000, B = 3000, C, few = 12\nA + B <-> C @ 1e-3, 2\n2 C => A @ 0.01*C\n"
@@ -80,7 +81,9 @@ def run_arrays(method: str, run: dict[str, object]) -> dict[str, np.ndarray]:
     options = {key: value for key, value in run.items() if key not in {"name", "t", "n"}}
     network = gl.Network.parse(NETWORKS[run["name"]])
     if "n" in run:
-        result = gl.ensemble(network, run["t"], run["n"], method=method, rng=6, threads=1, **options)
+        result = gl.ensemble(
+            network, run["t"], run["n"], method=method, rng=6, threads=1, **options
+        )
         return {
             "counts": result.counts,
             "values": result.values,
@@ -152,7 +155,9 @@ def all_arrays() -> dict[str, np.ndarray]:
     for method in STOCHASTIC:
         for k, run in enumerate(runs_of(method)):
             groups[f"{method}, run {k}: {json.dumps(run)}"] = run_arrays(method, run)
-    return {f"{group}|{name}": one for group, arrays in groups.items() for name, one in arrays.items()}
+    return {
+        f"{group}|{name}": one for group, arrays in groups.items() for name, one in arrays.items()
+    }
 
 
 def runs_of(method: str) -> list[dict[str, object]]:
@@ -219,7 +224,7 @@ def test_the_twin_runs_reach_every_form_of_propensity(method, compiled_arrays):
         assert (reactions == -1).sum() > 20
 
 
-# ---- Programs ---------------------------------------------------------------------------------------------
+# ---- Programs -----------------------------------------------------------------------------------
 
 PROGRAM_NETWORK = gl.Network.parse("species A = 3, B = 4\nparam k = 0.5, n = 2\nA -> B @ k")
 NAMES = ["A", "B", "k", "n", "t"]
@@ -245,7 +250,7 @@ def expressions() -> st.SearchStrategy[Expression]:
         return st.one_of(
             *(
                 st.builds(
-                    lambda name, arguments: Call(name, arguments),
+                    Call,
                     st.sampled_from(names),
                     st.tuples(*[children] * arity),
                 )
@@ -348,7 +353,7 @@ def test_each_operation_agrees_with_its_reference_also_at_the_edges(name):
             assert str(found) == str(expected), where
 
 
-# ---- The sum tree -------------------------------------------------------------------------------------------
+# ---- The sum tree -------------------------------------------------------------------------------
 
 
 def filled_tree(values) -> tuple[np.ndarray, int]:
@@ -445,7 +450,7 @@ def test_the_nodes_listed_for_an_event_bring_the_tree_up_to_date():
         assert tree.tobytes() == filled_tree(values)[0].tobytes()
 
 
-# ---- The heap -------------------------------------------------------------------------------------------------
+# ---- The heap -----------------------------------------------------------------------------------
 
 
 def assert_is_heap(heap, place, key) -> None:
@@ -482,7 +487,7 @@ def test_building_an_empty_heap_does_nothing():
     build_heap(nothing, nothing, np.zeros(0))
 
 
-# ---- The script --------------------------------------------------------------------------------------------
+# ---- The script ---------------------------------------------------------------------------------
 
 
 def main(target: str) -> None:

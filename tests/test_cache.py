@@ -1,0 +1,323 @@
+"""Compiled kernels on disk: one signature each, loaded by the next process, and never the reason
+why a run fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gillespy_lite as gl
+from gillespy_lite.kernels.jit import cache_folder
+
+# The two kernels of statistics stand for all in most tests here: every kernel is compiled and
+# cached by the same decorator, and these compile in a fraction of the time of a method.
+TWO_KERNELS = """
+import json, os, time, warnings
+import numpy as np
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from gillespy_lite.kernels.jit import cache_folder, signatures
+    from gillespy_lite.kernels.statistics import add_to_histograms, fill_moments
+    counts = np.arange(24).reshape(4, 3, 2)
+    chosen = np.arange(4)
+    means, low, high = np.empty((3, 2)), np.empty((3, 2)), np.empty((3, 2))
+    fill_moments(counts, np.empty((4, 3, 0)), chosen, means, np.empty((3, 2, 2)), low, high)
+    bins, widths = np.zeros((3, 2, 8), np.int64), np.ones((3, 2), np.int64)
+    add_to_histograms(counts, chosen, bins, widths)
+assert np.array_equal(means, counts.mean(axis=0))
+assert (bins.sum(axis=-1) == 4).all()
+kernels = (add_to_histograms, fill_moments)
+print(json.dumps({
+    "warnings": [f"{w.category.__name__}: {w.message}" for w in caught],
+    "hits": sum(sum(k.stats.cache_hits.values()) for k in kernels),
+    "misses": sum(sum(k.stats.cache_misses.values()) for k in kernels),
+    "signatures": signatures(),
+    "folder": str(cache_folder()),
+}))
+"""
+
+
+def run_python(code: str, **environment: str) -> dict[str, object]:
+    """Run code in a process of its own; return the JSON that its last line prints."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "GILLESPY_LITE_CACHE_DIR"}
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**kept, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(answer, dict)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache that holds the kernels of statistics, filled by a first process."""
+    folder = tmp_path_factory.mktemp("filled")
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(folder))
+    assert answer["warnings"] == []
+    assert (answer["hits"], answer["misses"]) == (0, 2)
+    assert Path(str(answer["folder"])).parent.parent == folder
+    return folder
+
+
+@pytest.fixture
+def copied(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "cache"))
+
+
+def files_of(folder: Path, suffix: str) -> list[Path]:
+    found = sorted(folder.rglob(f"*.{suffix}"))
+    assert len(found) == 2
+    return found
+
+
+# ---- Signatures ----------------------------------------------------------------------------------
+
+
+def test_kernels_have_one_signature_after_ten_networks():
+    # In a process of its own, where nothing else has called them.
+    answer = run_python("""
+import json
+import numpy as np
+import gillespy_lite as gl
+from gillespy_lite.kernels.jit import signatures
+
+texts = [
+    "species X",
+    "species X = 3\\n0 -> X @ 1",
+    "species X = 3\\nparam k = 1, g = 2\\n0 -> X @ k\\nX -> 0 @ g",
+    "species A = 9, B = 9, C\\nobserve s = A + C\\nA + B <-> C @ 1, 2\\nC => 0 @ s/(1 + s)",
+    "species X = 9\\n3 X -> 2 X @ 1\\n2 X -> 3 X @ 1",
+    "species X = 9, Y\\nparam n = 2\\nX -> Y @ if(X > 2 and Y < 9, 1, n)\\nY => X @ hill(Y, 3, n)",
+    "species X = 9\\nX -> 0 @ exp(-X)",
+    "species " + ", ".join(f"S{i} = {i}" for i in range(60)) + "\\n"
+    + "\\n".join(f"S{i} -> S{(i + 1) % 60} @ 1" for i in range(60)),
+    "species X = 5, Y = 3\\nX + Y -> 2 Y @ 1\\nY -> 0 @ 1",
+    "species X = 1000000\\n0 -> X @ 1e6\\nX -> 0 @ 1",
+]
+assert len(set(texts)) == 10
+for text in texts:
+    network = gl.Network.parse(text)
+    names = network.species_names[:1] + network.observable_names
+    grid = np.linspace(0, 0.1, 5)
+    grid.setflags(write=False)
+    for name, method in gl.METHODS.items():
+        gl.simulate(network, 0.1, rng=1, method=name, outputs=names)
+        gl.simulate(network, grid[::2], rng=1, method=name)
+        if not method.is_stochastic:
+            continue
+        first = network.species_names[0]
+        gl.simulate(network, [0.5, 0.6], rng=1, method=name, every_event=True, max_events=10**6,
+                    stop_when=f"{first} > 1e9")
+        for statistics in (False, True):
+            gl.ensemble(network, [0, 0.1], 3, rng=1, method=name, threads=2,
+                        statistics=statistics, outputs=names)
+            gl.ensemble(network, [0, 0.1], 3, rng=1, method=name, threads=1,
+                        statistics=statistics, stop_when=f"{first} > 1e9")
+    changed = network.with_parameters({name: 1.5 for name in network.parameter_names})
+    runs = gl.ensemble(changed.with_initial(), [0, 0.1], 3, rng=1)
+    runs.replay(1)
+print(json.dumps(signatures()))
+""")
+    names = {name.rsplit(".", 1)[1] for name in answer}
+    methods = {f"run_{name}" for name, method in gl.METHODS.items() if method.is_stochastic}
+    assert names == methods | {
+        "fill_moments",
+        "add_to_histograms",
+        "fill_rates",
+        "fill_rate_derivatives",
+    }
+    assert set(answer.values()) == {1}
+
+
+# ---- The next process ---------------------------------------------------------------------------
+
+
+def test_second_process_loads_and_compiles_nothing(copied):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*.nb*")}
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(copied))
+    assert (answer["hits"], answer["misses"]) == (2, 0)
+    assert answer["warnings"] == []
+    assert set(answer["signatures"].values()) == {1}
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*.nb*")} == before
+
+
+def test_second_process_loads_the_kernels_of_every_method():
+    # This process has them in its own cache, compiled now or before.
+    network = gl.Network.parse("species X = 9\n0 -> X @ 10\nX -> 0 @ 1")
+    stochastic = [name for name, method in gl.METHODS.items() if method.is_stochastic]
+    here = [gl.simulate(network, 5, method=name, rng=1).final("X") for name in stochastic]
+    base = str(cache_folder().parent.parent)
+    answer = run_python(
+        f"""
+import json, time
+started = time.perf_counter()
+import gillespy_lite as gl
+network = gl.Network.parse("species X = 9\\n0 -> X @ 10\\nX -> 0 @ 1")
+found, hits, spent = [], 0, 0.0
+for name in {stochastic!r}:
+    found.append(int(gl.simulate(network, 5, method=name, rng=1).final("X")))
+    spent = spent or time.perf_counter() - started
+    stats = gl.METHODS[name].kernel.stats
+    hits += sum(stats.cache_hits.values())
+    assert not stats.cache_misses, name
+print(json.dumps({{"found": found, "hits": hits, "spent": spent}}))
+""",
+        GILLESPY_LITE_CACHE_DIR=base,
+    )
+    assert answer["found"] == here
+    assert answer["hits"] == len(stochastic)
+    # 1.5 s to the first result is the goal, on an idle machine; compiling takes 10 and more.
+    assert answer["spent"] < 4.0
+
+
+def test_changed_kernel_sources_get_a_folder_of_their_own(monkeypatch):
+    before = cache_folder()
+    monkeypatch.setattr("gillespy_lite.kernels.jit._source_digest", lambda: "0" * 64)
+    assert cache_folder() != before
+    assert cache_folder().parent == before.parent
+
+
+# ---- Damage -------------------------------------------------------------------------------------
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def fill_with_text(path: Path) -> None:
+    path.write_bytes(b"this is no kernel\n" * 100)
+
+
+DAMAGES = [flip_a_bit, cut_in_half, empty, fill_with_text]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_cost_a_compilation_and_one_warning(copied, damage):
+    # The index of one kernel and the machine code of the other.
+    damage(files_of(copied, "nbi")[0])
+    damage(files_of(copied, "nbc")[1])
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(copied))
+    assert answer["hits"] == 0
+    assert len(answer["warnings"]) == 1
+    assert answer["warnings"][0].startswith("RuntimeWarning: ")
+    assert "damaged" in answer["warnings"][0]
+    if damage is flip_a_bit:
+        # What was damaged has been replaced.
+        again = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(copied))
+        assert (again["hits"], again["warnings"]) == (2, [])
+
+
+def test_missing_data_file_is_compiled_again_without_a_word(copied):
+    for path in files_of(copied, "nbc"):
+        path.unlink()
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(copied))
+    assert (answer["hits"], answer["misses"], answer["warnings"]) == (0, 2, [])
+    again = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(copied))
+    assert again["hits"] == 2
+
+
+def test_pickle_that_was_planted_is_not_run(copied, tmp_path):
+    # A file that someone else wrote has no digest of ours in front.
+    mark = tmp_path / "mark"
+    planted = f"cos\nsystem\n(S'touch {mark}'\ntR.".encode()
+    for path in files_of(copied, "nbi"):
+        path.write_bytes(planted)
+    for path in files_of(copied, "nbc"):
+        path.write_bytes(b"\0" * 32 + planted)
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(copied))
+    assert len(answer["warnings"]) == 1
+    assert not mark.exists()
+
+
+# ---- Nowhere to write ---------------------------------------------------------------------------
+
+
+def test_folder_that_cannot_be_made_costs_one_warning(tmp_path):
+    # A file stands where the folder should be: that stops even the superuser.
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(blocked))
+    assert (answer["hits"], answer["misses"]) == (0, 2)
+    assert len(answer["warnings"]) == 1
+    assert "cannot be kept on disk" in answer["warnings"][0]
+    assert "GILLESPY_LITE_CACHE_DIR" in answer["warnings"][0]
+    assert blocked.read_text() == "in the way"
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="permissions do not stop the superuser",
+)
+def test_folder_that_is_read_only_costs_one_warning(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o500)
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(folder))
+    assert len(answer["warnings"]) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="homes are found otherwise")
+def test_home_that_cannot_be_written_costs_one_warning(tmp_path):
+    home = tmp_path / "home"
+    home.write_text("no folder")
+    answer = run_python(TWO_KERNELS, HOME=str(home))
+    assert str(answer["folder"]).startswith(str(home))
+    assert len(answer["warnings"]) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="homes are found otherwise")
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "NUMBA_CACHE_DIR"])
+def test_usual_variables_choose_the_folder(variable, filled):
+    answer = run_python(TWO_KERNELS, **{variable: str(filled), "HOME": "/nonexistent"})
+    assert Path(str(answer["folder"])).parent.parent == filled
+    assert (answer["hits"], answer["warnings"]) == (2, [])
+
+
+def test_run_with_a_damaged_kernel_gives_the_same_numbers(tmp_path):
+    # The real thing, once: a run whose machine code on disk has a flipped bit.
+    network = gl.Network.parse("species X = 9\n0 -> X @ 10\nX -> 0 @ 1")
+    here = gl.simulate(network, 5, method="ode")
+    shutil.copytree(cache_folder(), tmp_path / "gillespy_lite" / cache_folder().name)
+    (path,) = tmp_path.rglob("*fill_rates*.nbc")
+    flip_a_bit(path)
+    answer = run_python(
+        """
+import json, warnings
+import gillespy_lite as gl
+network = gl.Network.parse("species X = 9\\n0 -> X @ 10\\nX -> 0 @ 1")
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    path = gl.simulate(network, 5, method="ode")
+print(json.dumps({"X": path["X"].tolist(), "warnings": len(caught)}))
+""",
+        GILLESPY_LITE_CACHE_DIR=str(tmp_path),
+    )
+    assert answer["X"] == here["X"].tolist()
+    assert answer["warnings"] == 1
