@@ -202,19 +202,18 @@ def summary(results: dict[str, dict[str, Any]], clock: str) -> str:
         (apart for r in results.values() for apart in r["standard_errors_apart"].values()),
         default=float("nan"),
     )
-    if largest < MOST_STANDARD_ERRORS:
-        notes.append("The means and variances of all tools agree:")
+    verdict = "agree" if largest < MOST_STANDARD_ERRORS else "DISAGREE"
     first = next(iter(results.values()))
     time = "processor time" if clock == "cpu" else "time"
     notes += [
-        f"the largest difference is {largest:.1f} standard errors.",
-        f"Nanoseconds of {time} per event: the median of {len(first['seconds'][OURS])} interleaved",
-        f"rounds of whole calls for {first['n_trajectories']:,} trajectories, over their number of",
-        "events. Ratios: another tool's time over gillespy_lite's in the same round, the median (the",
-        "lowest to the highest). rebop: the faster of its dense and sparse modes. rebop engine: the",
-        "compiled part of rebop, called without its public interface.",
+        f"Means and variances of all tools {verdict}: they differ by {largest:.1f} standard errors",
+        f"at most. Nanoseconds of {time} per event: the median of {len(first['seconds'][OURS])}",
+        f"interleaved rounds of whole calls for {first['n_trajectories']:,} trajectories, over",
+        "their number of events. Ratios: another tool's time over gillespy_lite's in the same",
+        "round, the median (the lowest to the highest). rebop: the faster of its dense and sparse",
+        "modes. rebop engine: the compiled part of rebop, called without its public interface.",
     ]
-    return markdown_table(header, rows) + "\n\n" + "\n".join(notes)
+    return markdown_table(header, rows) + "\n\n" + "\n".join(notes) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

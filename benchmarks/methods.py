@@ -3,8 +3,8 @@
     python benchmarks/methods.py [--rounds 5] [--out results.json]
 
 This is what the rule of method="auto" rests on. Rings of first-order reactions, all equally active,
-show how the cost of an event grows with the number of reactions; the models show networks of other
-shapes. The methods take turns within each round, on one core.
+show how the cost of an event grows with the number of reactions; the stock models show networks of
+other shapes. The methods take turns within each round, on one core.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from networks import MODELS, chain
+from networks import chain
 from reporting import machine, markdown_table, middle, pin_to_one_core, save
 
 import gillespy_lite as gl
+from gillespy_lite.models import MODELS
 
 CHAINS = [10, 30, 100, 300, 1000, 3000]
 
@@ -41,9 +42,9 @@ def cases(chains: list[int], models: list[str]) -> dict[str, Case]:
         chosen[f"ring of {n_reactions:,} reactions"] = Case(chain(n_reactions), times, 10)
     for name in models:
         model = MODELS[name]
-        network, times = model.network, np.linspace(0.0, model.end, 101)
-        one = gl.ensemble(network, times, 10, method="direct", threads=1, rng=1)
-        n = max(2, round(200_000 / one.n_events.mean()))
+        network, times = model.build(), np.linspace(0.0, model.t_end, 101)
+        few = gl.ensemble(network, times, 5, method="direct", threads=1, rng=1)
+        n = min(2000, max(1, round(200_000 / few.n_events.mean())))
         chosen[name] = Case(network, times, n)
     return chosen
 
@@ -99,11 +100,11 @@ def main(arguments: list[str] | None = None) -> None:
         exact = [method for method in nanoseconds if gl.METHODS[method].is_exact]
         best = min(exact, key=nanoseconds.__getitem__) if exact else "-"
         rows.append([name, *[f"{value:,.1f}" for value in nanoseconds.values()], best])
-    text = (
-        markdown_table(["network", *options.methods, "fastest exact"], rows)
-        + f"\n\nNanoseconds{' of processor time' if options.clock == 'cpu' else ''} per event of an "
-        f"exact path, whole calls, the median of {options.rounds} interleaved rounds. An approximate "
-        "method is charged by the same number of events, though it takes fewer steps."
+    clock = " of processor time" if options.clock == "cpu" else ""
+    text = markdown_table(["network", *options.methods, "fastest exact"], rows) + (
+        f"\n\nNanoseconds{clock} per event of an exact path, whole calls, the median of\n"
+        f"{options.rounds} interleaved rounds. An approximate method is charged by the same\n"
+        "number of events, though it takes fewer steps.\n"
     )
     save(text, {"clock": options.clock, "results": results}, facts, options.out, options.table)
 

@@ -155,7 +155,7 @@ PEERS = {
 
 
 def timed(run: Callable[[int, int], Any], clock: str, n: int, seed: int) -> float:
-    """Return the seconds of one call by the "wall" or "cpu" clock; no garbage collection meanwhile."""
+    """Return the seconds of one call, without garbage collection; `clock` is "wall" or "cpu"."""
     now = time.process_time if clock == "cpu" else time.perf_counter
     gc.collect()
     gc.disable()

@@ -99,7 +99,7 @@ def save(
     text: str, numbers: dict[str, Any], facts: dict[str, Any], out: Path | None, table: Path | None
 ) -> None:
     """Print `text` and write it, with the machine, to `table`; write the numbers to `out`."""
-    text = f"{text}\n\n{machine_line(facts)}\n"
+    text = f"{text}\n{machine_line(facts)}\n"
     print(text)
     if table is not None:
         table.write_text(text, encoding="utf-8")

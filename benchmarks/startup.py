@@ -3,7 +3,7 @@
     python benchmarks/startup.py [--rounds 7] [--out results.json]
 
 Imports and first results are timed in fresh processes that take turns. A cold cache is an empty
-temporary folder, so that every kernel is compiled; a warm one is what the process before left there.
+temporary folder, so that every kernel is compiled; a warm one is what the process before left.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
         ["signatures of a kernel after ten networks, at most", f"{max(counts.values())}", "", ""],
     ]
     save(
-        markdown_table(["what", "median", "lowest", "highest"], rows),
+        markdown_table(["what", "median", "lowest", "highest"], rows) + "\n",
         {
             "imports": imports,
             "first_trajectory_cold": cold,

@@ -136,7 +136,6 @@ def ensemble(
             f"method '{plan.method.name}' is deterministic, so all trajectories would be the same; "
             f"use simulate(network, t, method='{plan.method.name}')"
         )
-    deadline = check_timeout(timeout)
     report = reporter(progress, n, "ensemble")
     chunk = _whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
     store: _Paths | _Statistics
@@ -144,7 +143,7 @@ def ensemble(
         store = _Statistics(plan, n, n_threads, _whole(histogram_bins, "histogram_bins", 2))
     else:
         store = _Paths(plan, n)
-    crew = _Crew(plan, store, n, min(n_threads, n), chunk, deadline)
+    crew = _Crew(plan, store, n, min(n_threads, n), chunk, check_timeout(timeout))
     failure = crew.work(report)
     result = store.result(crew.stopped)
     if failure is not None:
@@ -384,10 +383,11 @@ class _Crew:
         n: int,
         n_threads: int,
         chunk_size: int | None,
-        deadline: float,
+        timeout: float,
     ) -> None:
         self._plan, self._store, self._n = plan, store, n
-        self._n_threads, self._deadline = n_threads, deadline
+        self._n_threads, self._timeout = n_threads, timeout
+        self._deadline = math.inf
         # Small enough that the threads end together, large enough that handing out costs nothing.
         chunk = chunk_size or max(1, min(1024, n // (8 * n_threads)))
         self._chunk = math.ceil(chunk / store.unit) * store.unit
@@ -401,6 +401,8 @@ class _Crew:
     def work(self, report: Callable[[float], None]) -> SimulationError | Interrupted | None:
         """Do it all; return the error to raise once the result is put together."""
         try:
+            self._plan.load_kernel()
+            self._deadline = time.monotonic() + self._timeout
             if self._n_threads == 1:
                 self._one_worker(0, report)
             else:
@@ -418,12 +420,6 @@ class _Crew:
         return None
 
     def _many_workers(self, report: Callable[[float], None]) -> None:
-        # A first call compiles the kernel or loads it. Done here, on no trajectory, because the
-        # main thread is the one that Ctrl-C can reach.
-        plan = self._plan
-        plan.stochastic_method.kernel(
-            plan.compiled.arrays, plan.request, plan.walker(), plan.output(0), 0, 0
-        )
         with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
             try:
                 pending = {

@@ -87,6 +87,16 @@ class RunPlan:
             integers=np.zeros(n_integers, dtype=np.int64),
         )
 
+    def load_kernel(self) -> None:
+        """Compile the method's kernel or load it from the disk, unless this process has it.
+
+        Done on no trajectory, in the calling thread, which Ctrl-C can reach, and before a time
+        limit starts to count.
+        """
+        kernel = self.stochastic_method.kernel
+        if not getattr(kernel, "signatures", True):
+            kernel(self.compiled.arrays, self.request, self.walker(), self.output(0), 0, 0)
+
     def output(self, n_rows: int, n_events: int = 0) -> Output:
         """Return arrays for `n_rows` trajectories, and for `n_events` events if each is wanted."""
         n_times, n_columns = self.times.size, len(self.species)
@@ -250,7 +260,7 @@ def choose_method(
     else:
         hint = did_you_mean(str(method), ["auto", *METHODS])
         raise MethodError(
-            f"unknown method {method!r}{hint}; the methods are auto, {', '.join(METHODS)}"
+            f"unknown method {method!r}; the methods are auto, {', '.join(METHODS)}{hint}"
         )
     if options:
         chosen = chosen.with_options(options)
@@ -308,12 +318,12 @@ def _check_max_events(max_events: int | None) -> int:
 
 
 def check_timeout(timeout: float | None) -> float:
-    """Return when a run must stop, on the clock of `time.monotonic`."""
+    """Return the time limit in seconds, infinite if there is none."""
     if timeout is None:
         return math.inf
     if not timeout >= 0.0:
         raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
-    return time.monotonic() + timeout
+    return float(timeout)
 
 
 def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> SimulationError:

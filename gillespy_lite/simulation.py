@@ -117,17 +117,17 @@ def simulate(
         every_event=every_event,
         method_options=method_options,
     )
-    deadline = check_timeout(timeout)
+    seconds = check_timeout(timeout)
     report = reporter(progress, plan.times[-1] - plan.times[0], "simulate")
     if isinstance(plan.method, Ode):
-        return _solve(plan, plan.method, deadline, report)
-    return run_trajectory(plan, 0, deadline, report)
+        return _solve(plan, plan.method, seconds, report)
+    return run_trajectory(plan, 0, seconds, report)
 
 
 def run_trajectory(
-    plan: RunPlan, index: int, deadline: float, report: Callable[[float], None]
+    plan: RunPlan, index: int, timeout: float, report: Callable[[float], None]
 ) -> Trajectory:
-    """Run trajectory `index` of a plan's streams."""
+    """Run trajectory `index` of a plan's streams, for `timeout` seconds at most."""
     walker = plan.walker()
     output = plan.output(1, _EVENTS_AT_ONCE if plan.request.every_event else 0)
     events: list[tuple[np.ndarray, ...]] = []
@@ -135,6 +135,8 @@ def run_trajectory(
     stopped: str | None = None
     failure: SimulationError | Interrupted | None = None
     try:
+        plan.load_kernel()
+        deadline = time.monotonic() + timeout
         while True:
             status = pace.step(
                 plan.stochastic_method.kernel,
@@ -224,7 +226,7 @@ def _trajectory(
 
 
 def _solve(
-    plan: RunPlan, method: Ode, deadline: float, report: Callable[[float], None]
+    plan: RunPlan, method: Ode, timeout: float, report: Callable[[float], None]
 ) -> Trajectory:
     for given, option in (
         (plan.request.every_event, "every_event"),
@@ -244,6 +246,7 @@ def _solve(
     stopped: str | None = None
     failure: SimulationError | Interrupted | None = None
     n_done = 1
+    deadline = time.monotonic() + timeout
     try:
         for n_done in method.solve(system, amounts, plan.times):
             report(plan.times[n_done - 1] - plan.times[0])

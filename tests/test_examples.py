@@ -24,7 +24,7 @@ CHECKS = {
     "first_run.py": (r"S \+ ES \+ P = (\d+)", 301, 0),
     "oscillator.py": (r"rate equations: +(\S+)", 125, 1),
     "parameter_scan.py": (r" 0\.50 +(\S+)", 4.75, 0.25),
-    "vilar_ensemble.py": (r"\n +20 +\S+ +\S+ +(\S+)", 286, 15),
+    "vilar_ensemble.py": (r"\n +20 +\S+ +\S+ +(\S+)", 286.3, 12),
 }
 
 

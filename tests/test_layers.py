@@ -285,7 +285,8 @@ def test_heavy_and_optional_packages_are_imported_where_they_are_used(module):
         (
             "import gillespy_lite as gl\nn = gl.Network.parse('species X\\n0 -> X @ 1')\n"
             "runs = gl.ensemble(n, 1, 3)\nruns.mean()\ngl.ensemble(n, 1, 3, statistics=True)",
-            LATE,
+            # Numba itself looks for SciPy's linear algebra when the first kernel is called.
+            {"scipy.integrate", "scipy.stats", "scipy.optimize", *LATE} - {"scipy"},
         ),
     ],
     ids=["import", "command line", "network", "ensemble"],
@@ -302,7 +303,7 @@ def test_nothing_heavy_is_loaded_before_it_is_used(code, unwanted):
         timeout=120,
         check=True,
     )
-    loaded = {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "gillespy_lite" in loaded
     assert not loaded & unwanted
 
@@ -349,6 +350,7 @@ def test_modules_are_not_imported_by_a_name_that_is_computed(module):
     allowed = {
         "gillespy_lite": {"f'.{name}'", "f'.{_HOMES[name]}'"},
         "gillespy_lite.results.tables": {"module"},
+        "gillespy_lite.sympy_conversion": {"'sympy'"},
     }
     assert set(names) <= allowed.get(module, set())
 

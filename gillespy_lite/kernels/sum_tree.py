@@ -2,8 +2,8 @@
 
 Each inner node is the sum of its eight children, added afresh whenever one of them changes. So the
 total is a function of the propensities alone: it cannot drift, however many events went before,
-and a run that is stopped and continued has the same bits. Cost per changed propensity and per choice
-grows like log8 of the number of reactions.
+and a run that is stopped and continued has the same bits. The cost of a changed propensity, and of
+a choice, grows like log8 of the number of reactions.
 
 Nodes stand in one array level by level, the root first: the children of node q are nodes
 8 q + 1, ..., 8 q + 8, and propensity j is node `leaf_offset(n) + j`. The rest stays zero.

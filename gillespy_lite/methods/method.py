@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,24 @@ class Method:
                 has = f"its options are {', '.join(known)}" if known else "it has no options"
                 raise MethodError(f"method '{self.name}' has no option '{name}'; {has}")
         return dataclasses.replace(self, **options)
+
+    def check_options(
+        self, requirements: Mapping[str, tuple[Callable[[float], bool], str]]
+    ) -> None:
+        """Refuse a numeric option that is not what it must be.
+
+        Raises
+        ------
+        MethodError
+            Naming the option, what it must be and what it is.
+        """
+        for option, (fits, must) in requirements.items():
+            value = getattr(self, option)
+            is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not is_number or not fits(float(value)):
+                raise MethodError(
+                    f"option {option} of method '{self.name}' must be {must}, not {value!r}"
+                )
 
     def refusal(self, compiled: CompiledNetwork) -> str | None:
         """Return why this method cannot do this network, or None if it can."""

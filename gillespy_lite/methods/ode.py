@@ -98,12 +98,13 @@ class Ode(Method):
             raise MethodError(
                 f"option solver of ode must be one of {', '.join(_SOLVERS)}, not {self.solver!r}"
             )
-        for option in ("rtol", "atol"):
-            value = getattr(self, option)
-            if not 0.0 < value < 1.0:
-                raise MethodError(f"option {option} of ode must lie between 0 and 1, not {value!r}")
-        if not self.max_step >= 0.0:
-            raise MethodError(f"option max_step of ode must be 0 or more, not {self.max_step!r}")
+        self.check_options(
+            {
+                "rtol": (lambda x: 0.0 < x < 1.0, "a number between 0 and 1"),
+                "atol": (lambda x: 0.0 < x < 1.0, "a number between 0 and 1"),
+                "max_step": (lambda x: x >= 0.0, "0 (no limit) or a positive time"),
+            }
+        )
 
     def solve(
         self,
@@ -155,8 +156,8 @@ class Ode(Method):
             if solver.status == "failed" or not np.isfinite(solver.y).all():
                 raise SimulationError(
                     f"the rate equations could not be integrated beyond t = {solver.t:g}: "
-                    f"{message or 'the amounts became infinite'}; check the rate laws there, or try "
-                    f"another solver (method options solver, rtol, atol)"
+                    f"{message or 'the amounts became infinite'}; check the rate laws there, or "
+                    "try another solver (method options solver, rtol, atol)"
                 )
             last = int(np.searchsorted(times, solver.t, side="right"))
             if last > n_done:

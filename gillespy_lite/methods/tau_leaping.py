@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import MethodError
 from ..kernels.jit import inlined, kernel, part
 from ..kernels.propensities import fire, law_propensity, propensity
 from ..kernels.random import exponential, poisson, uniform
@@ -377,17 +377,14 @@ class TauLeaping(StochasticMethod):
     kernel: ClassVar[Any] = staticmethod(run_tau_leaping)
 
     def __post_init__(self) -> None:
-        bounds = {
-            "epsilon": (0.0 < self.epsilon < 1.0, "lie between 0 and 1"),
-            "critical_count": (self.critical_count >= 0, "be 0 or more"),
-            "tau": (0.0 <= self.tau < np.inf, "be 0 (adaptive) or a positive time"),
-            "single_steps": (self.single_steps >= 1, "be 1 or more"),
-            "leap_worth": (0.0 < self.leap_worth < np.inf, "be above 0"),
+        requirements: dict[str, tuple[Callable[[float], bool], str]] = {
+            "epsilon": (lambda x: 0.0 < x < 1.0, "a number between 0 and 1"),
+            "critical_count": (lambda x: 0 <= x < 2**53, "a number, 0 or more"),
+            "tau": (lambda x: 0.0 <= x < np.inf, "0 (adaptive) or a positive time"),
+            "single_steps": (lambda x: 1 <= x < 2**53, "a number, 1 or more"),
+            "leap_worth": (lambda x: 0.0 < x < np.inf, "a number above 0"),
         }
-        for option, (fits, must) in bounds.items():
-            if not fits:
-                value = getattr(self, option)
-                raise MethodError(f"option {option} of tau_leaping must {must}, not {value!r}")
+        self.check_options(requirements)
 
     def option_values(self) -> np.ndarray:
         """Return the options in the order in which the kernel reads them."""
