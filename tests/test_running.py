@@ -229,7 +229,7 @@ def test_unknown_method_is_refused_with_a_hint(method, message):
         ({"method": "tau_leaping", "leap_worth": 0}, "leap_worth .*above 0"),
         ({"method": "ode", "solver": "Euler"}, "solver .*LSODA, BDF, Radau, not 'Euler'"),
         ({"method": "ode", "rtol": 0}, "rtol .*between 0 and 1"),
-        ({"method": "ode", "max_step": -1}, "max_step .*0 or more"),
+        ({"method": "ode", "max_step": -1}, "max_step .*a positive time"),
         ({"rgn": 1}, "no option 'rgn'"),
     ],
 )
