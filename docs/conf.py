@@ -25,11 +25,13 @@ myst_heading_anchors = 3
 # Signatures show names and defaults; types and units are in the text of each docstring.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 # Members are listed by autodoc, each once.
 numpydoc_show_class_members = False
-# A name in single backticks is a link where the name is documented.
-default_role = "py:obj"
+# A name in single backticks is mostly an argument: shown as code, and not looked up as a link, which
+# would for example take the argument `t` for `gillespy_lite.t`.
+default_role = "code"
+nitpicky = True
 # Calls may be long; one argument a line is easier to read.
 maximum_signature_line_length = 88
 
@@ -40,8 +42,6 @@ html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
-pygments_style = "tango"
-pygments_dark_style = "monokai"
 
 
 def setup(app):

@@ -321,6 +321,7 @@ def _limits_table() -> str:
             rate_laws.MAX_NODES,
         ),
         ("molecules of one species on one side of a reaction", network.MAX_COEFFICIENT),
+        ("molecules that one mass-action reaction takes", network.MAX_MASS_ACTION),
         ("words, numbers and signs on one side of a reaction", dsl.MAX_SIDE),
         ("an initial count", network.MAX_COUNT),
     ]

@@ -668,15 +668,22 @@ GRID_AND_EVENTS = gl.Network.parse(
 )
 
 
+# Few events between many grid times; the other has many events between two.
+SPARSE_EVENTS = gl.Network.parse(
+    "species A = 4, B, C = 3, M\nobserve twice = 2*A + C\nA <-> B @ 0.5, 0.5\nC -> M @ 0.5"
+)
+
+
+@pytest.mark.parametrize("network", [GRID_AND_EVENTS, SPARSE_EVENTS], ids=["many", "few"])
 @pytest.mark.parametrize("method", STOCHASTIC)
-def test_grid_counts_are_the_path_of_all_events_read_at_the_grid_times(method):
+def test_grid_counts_are_the_path_of_all_events_read_at_the_grid_times(method, network):
     # Not one event early, not one late: a count at a time includes any event at that time.
     times = np.linspace(0.0, 4.0, 41)
     outputs = ["A", "B", "C", "M", "twice"]
     for seed in range(20):
-        grid = gl.simulate(GRID_AND_EVENTS, times, method=method, rng=seed, outputs=outputs)
+        grid = gl.simulate(network, times, method=method, rng=seed, outputs=outputs)
         path = gl.simulate(
-            GRID_AND_EVENTS, times, method=method, rng=seed, outputs=outputs, every_event=True
+            network, times, method=method, rng=seed, outputs=outputs, every_event=True
         )
         at = np.searchsorted(path.times, times, side="right") - 1
         assert (path.counts[at] == grid.counts).all()

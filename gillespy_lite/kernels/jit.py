@@ -54,7 +54,8 @@ def cache_folder() -> Path:
 @functools.cache
 def _source_digest() -> str:
     package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
+    # Kernels compiled with checked indices are other kernels.
+    digest = hashlib.sha256(f"boundscheck {numba.core.config.BOUNDSCHECK}".encode())
     for path in sorted([*(package / "kernels").glob("*.py"), *(package / "methods").glob("*.py")]):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

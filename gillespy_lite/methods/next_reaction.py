@@ -41,7 +41,7 @@ def _update(network, walker, fired, time):
         propensities[reaction] = value
         if fired == n:
             firing_time[reaction] = _fresh_time(walker, value, time)
-        elif reaction != fired:
+        elif reaction != fired and value != before:
             if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
                 # What is left of the waiting time shrinks as the propensity grows (eq. 12).
                 firing_time[reaction] = time + (before / value) * (firing_time[reaction] - time)

@@ -149,8 +149,8 @@ class Ode(Method):
             if n_steps % _STEPS_BETWEEN_CHECKS == 0:
                 if solver.t - checked_at < 1e-9 * (times[-1] - times[0]):
                     raise SimulationError(
-                        f"the rate equations make no headway at t = {solver.t:g}; a rate jumps "
-                        "back and forth there. Smooth the rate laws, or use a stochastic method"
+                        f"the rate equations make no headway at t = {solver.t:g}: the amounts "
+                        "explode there, or a rate jumps back and forth. Check the rate laws"
                     )
                 checked_at = solver.t
             if solver.status == "failed" or not np.isfinite(solver.y).all():

@@ -379,9 +379,12 @@ class TauLeaping(StochasticMethod):
     def __post_init__(self) -> None:
         requirements: dict[str, tuple[Callable[[float], bool], str]] = {
             "epsilon": (lambda x: 0.0 < x < 1.0, "a number between 0 and 1"),
-            "critical_count": (lambda x: 0 <= x < 2**53, "a number, 0 or more"),
+            "critical_count": (
+                lambda x: 0 <= x < 2**53 and x % 1 == 0,
+                "a whole number, 0 or more",
+            ),
             "tau": (lambda x: 0.0 <= x < np.inf, "0 (adaptive) or a positive time"),
-            "single_steps": (lambda x: 1 <= x < 2**53, "a number, 1 or more"),
+            "single_steps": (lambda x: 1 <= x < 2**53 and x % 1 == 0, "a whole number, 1 or more"),
             "leap_worth": (lambda x: 0.0 < x < np.inf, "a number above 0"),
         }
         self.check_options(requirements)
