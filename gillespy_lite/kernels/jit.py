@@ -55,7 +55,7 @@ def cache_folder() -> Path:
 def _source_digest() -> str:
     package = Path(__file__).parent.parent
     # Kernels compiled with checked indices are other kernels.
-    digest = hashlib.sha256(f"boundscheck {numba.core.config.BOUNDSCHECK}".encode())
+    digest = hashlib.sha256(f"boundscheck {getattr(numba.config, 'BOUNDSCHECK', None)}".encode())
     for path in sorted([*(package / "kernels").glob("*.py"), *(package / "methods").glob("*.py")]):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
