@@ -1,4 +1,4 @@
-"""How the documentation is built: python -m sphinx -W --keep-going -b html docs docs/_build/html."""
+"""How the documentation is built: python -m sphinx -W -b html docs docs/_build/html."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 # Members are listed by autodoc, each once.
 numpydoc_show_class_members = False
-# A name in single backticks is mostly an argument: shown as code, and not looked up as a link, which
-# would for example take the argument `t` for `gillespy_lite.t`.
+# A name in single backticks is mostly an argument: shown as code, and not looked up as a link,
+# which would for example take the argument `t` for `gillespy_lite.t`.
 default_role = "code"
 nitpicky = True
 # Calls may be long; one argument a line is easier to read.

@@ -83,9 +83,9 @@ def blocks_of(text: str) -> list[Block]:
     following: re.Match[str] | None = None
     for match in reversed(list(_FENCE.finditer(text))):
         output = None
-        if following is not None and following["tag"] == "output":
-            if not text[match.end() : following.start()].strip():
-                output = _block(text, following, None)
+        is_before_output = following is not None and following["tag"] == "output"
+        if is_before_output and not text[match.end() : following.start()].strip():
+            output = _block(text, following, None)
         found.append(_block(text, match, output))
         following = match
     return found[::-1]
@@ -177,7 +177,7 @@ class _Runner:
         lines = []
         for line in block.body.splitlines():
             if line.startswith("$ "):
-                done = subprocess.run(
+                done = subprocess.run(  # noqa: S603 (the commands are those of our own pages)
                     ["bash", "-c", f"gillespy-lite() {{ {command}; }}\n{line[2:]}"],  # noqa: S607
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -215,7 +215,9 @@ def _code(text: object) -> str:
 
 def _linked(citation: str) -> str:
     return re.sub(
-        r"doi:(10\.[^\s;,]+)", lambda match: f"[doi:{match[1]}](https://doi.org/{match[1]})", citation
+        r"doi:(10\.[^\s;,]+)",
+        lambda match: f"[doi:{match[1]}](https://doi.org/{match[1]})",
+        citation,
     )
 
 
@@ -406,6 +408,7 @@ def _run_options_table() -> str:
         for action in cli._parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     )
+
     def shown(action: argparse.Action) -> str:
         value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
         return f"{action.option_strings[-1]}{value}"
@@ -434,7 +437,7 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-# The command ---------------------------------------------------------------------------------------
+# The command -------------------------------------------------------------------------------------
 
 
 def _updated(text: str, differences: list[Difference]) -> str:
