@@ -177,7 +177,7 @@ class _Runner:
         lines = []
         for line in block.body.splitlines():
             if line.startswith("$ "):
-                done = subprocess.run(  # noqa: S603 (the commands are those of our own pages)
+                done = subprocess.run(
                     ["bash", "-c", f"gillespy-lite() {{ {command}; }}\n{line[2:]}"],  # noqa: S607
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
