@@ -212,8 +212,8 @@ def summary(results: dict[str, dict[str, Any]], clock: str) -> str:
     ]
     if apart:
         about += [
-            "Ratios: another tool's time over gillespy_lite's in the same round, the median (lowest",
-            "to highest). rebop: the faster of its dense and sparse modes. rebop engine:",
+            "Ratios: another tool's time over gillespy_lite's in the same round, the median",
+            "(lowest to highest). rebop: the faster of its dense and sparse modes. rebop engine:",
             "the compiled part of rebop, called without its public interface. Between the tools,",
             f"means and variances are at most {max(apart):.1f} standard errors apart.",
         ]

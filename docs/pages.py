@@ -42,7 +42,9 @@ from typing import Any, NamedTuple
 DOCS = Path(__file__).resolve().parent
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 
-_FENCE = re.compile(r"^(?P<fence>`{3,})(?P<tag>[\w-]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,})(?P<tag>[^`\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.M | re.S
+)
 _TABLE = re.compile(r"(?<=<!-- table: )([\w-]+)( -->\n)(.*?)(?=<!-- end of table -->)", re.S)
 # Seconds, memory sizes and digests of files that hold seconds differ from run to run, the version
 # from release to release.

@@ -22,6 +22,7 @@ from gillespy_lite.kernels.walking import (
     IN_TROUBLE,
     N_BUFFERED,
 )
+from gillespy_lite.moment_tree import MomentTree, block_moments
 from gillespy_lite.run_plan import RunPlan, plan_run
 from gillespy_lite.version import STREAM_VERSION
 
@@ -76,7 +77,7 @@ def assert_identical(one: Any, other: Any, *, but: tuple[str, ...] = ()) -> None
     """Compare all arrays of two results bit by bit (nan is nan, 0.0 is not -0.0)."""
     first, second = arrays_of(one), arrays_of(other)
     assert first.keys() == second.keys()
-    assert len(first) > 4
+    assert len(first) >= 4
     for name in first.keys() - set(but):
         assert first[name].dtype == second[name].dtype, name
         assert first[name].shape == second[name].shape, name
@@ -115,15 +116,55 @@ def test_large_network_is_the_same_on_any_number_of_threads(method):
 
 @pytest.mark.parametrize("method", STOCHASTIC)
 def test_blocks_of_statistics_that_finish_in_any_order_add_up_to_the_same_bits(method):
-    # 10,000 trajectories are 40 blocks; three threads finish them in an order that varies.
+    # 10,000 trajectories are 40 blocks; three threads finish them in an order that varies. The
+    # root makes sums that are rounded: those of whole numbers would be exact in any order.
+    network = gl.Network.parse("species X\nobserve root = sqrt(X + 0.1)\n0 -> X @ 30\nX -> 0 @ 1")
+
     def run(**how: Any) -> Any:
         return gl.ensemble(
-            BIRTH_DEATH, [0, 1, 2], 10_000, method=method, rng=23, statistics=True, **how
+            network,
+            [0, 1, 2],
+            10_000,
+            method=method,
+            rng=23,
+            statistics=True,
+            outputs=["X", "root"],
+            **how,
         )
 
     usual = run(threads=1)
     for _ in range(3):
         assert_identical(usual, run(threads=3, chunk_size=1))
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 5, 8, 40, 257])
+def test_moments_of_blocks_are_joined_in_one_order_however_they_come(n_blocks):
+    rng = np.random.default_rng(n_blocks)
+    samples = [rng.normal(1e3, 1.0, size=(int(rng.integers(1, 9)), 2, 3)) for _ in range(n_blocks)]
+    blocks = [block_moments(np.empty((*x.shape[:2], 0), np.int64), x, every(x)) for x in samples]
+
+    def total(order: Any) -> Any:
+        tree, most = MomentTree(), 0
+        for block in order:
+            tree.add(int(block), blocks[block])
+            most = max(most, len(tree._nodes))
+        return tree.total(), most
+
+    usual, most = total(range(n_blocks))
+    # In order, few are held at a time: that is what keeps memory constant.
+    assert most <= n_blocks.bit_length()
+    for _ in range(20):
+        assert_identical(usual, total(rng.permutation(n_blocks))[0])
+    everything = np.concatenate(samples)
+    assert usual.n == len(everything)
+    assert usual.means == pytest.approx(everything.mean(axis=0), rel=1e-12)
+    if usual.n > 1:
+        variances = np.diagonal(usual.comoments, axis1=1, axis2=2) / (usual.n - 1)
+        assert variances == pytest.approx(everything.var(axis=0, ddof=1), rel=1e-9)
+
+
+def every(samples: np.ndarray) -> np.ndarray:
+    return np.arange(len(samples))
 
 
 # ---- One trajectory, replayed and on its own -----------------------------------------------------
