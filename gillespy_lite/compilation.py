@@ -304,10 +304,13 @@ def _leaping_orders(network: Network, index: dict[str, int]) -> tuple[IntArray, 
     order = np.zeros(network.n_species, dtype=np.int64)
     own = np.zeros(network.n_species, dtype=np.int64)
     for reaction in network.reactions:
-        molecules = sum(count for _, count in reaction.reactants)
+        # A law says itself how steep it is, but not that it ends where a reactant runs out: its
+        # reactants count as those of a first-order reaction, so that no leap passes over that.
+        custom = reaction.kind == "propensity"
+        molecules = 1 if custom else sum(count for _, count in reaction.reactants)
         for name, count in reaction.reactants:
-            i = index[name]
-            order[i], own[i] = max((order[i], own[i]), (molecules, count))
+            i, own_count = index[name], 1 if custom else count
+            order[i], own[i] = max((order[i], own[i]), (molecules, own_count))
     return order, own
 
 

@@ -209,6 +209,13 @@ def _trajectory(
         # An unfinished path is known at the grid times that were recorded, and no further.
         n = plan.times.size if complete else int(walker.counter[N_RECORDED])
         times, counts, values = plan.times[:n], output.counts[0, :n], output.values[0, :n]
+    if times.size == 0:
+        # Trouble before anything was recorded: the state at the start is known all the same.
+        start = np.array(plan.request.initial_state[None, :-1])
+        times, counts = plan.times[:1], start[:, plan.request.columns]
+        values = _observed(plan, start, times)
+        reactions = None if reactions is None else np.array([-1])
+        end_time = float(plan.times[0])
     return Trajectory(
         times=times,
         counts=counts,
@@ -269,15 +276,7 @@ def _solve(
 
 def _amounts_trajectory(plan: RunPlan, amounts: np.ndarray, stopped: str | None) -> Trajectory:
     network, n_done = plan.network, amounts.shape[0]
-    state: dict[str, Any] = {
-        **dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True)),
-        **dict(zip(network.species_names, amounts.T, strict=True)),
-        "t": plan.times[:n_done],
-    }
-    expressions = {one.name: one.expression for one in network.observables}
-    values = np.empty((n_done, len(plan.observables)))
-    for column, name in enumerate(plan.observables):
-        values[:, column] = network.expanded(expressions[name]).evaluate(state)
+    values = _observed(plan, amounts, plan.times[:n_done])
     return Trajectory(
         times=plan.times[:n_done],
         counts=np.ascontiguousarray(amounts[:, plan.request.columns]),
@@ -292,6 +291,21 @@ def _amounts_trajectory(plan: RunPlan, amounts: np.ndarray, stopped: str | None)
         stopped=stopped,
         n_events=0,
     )
+
+
+def _observed(plan: RunPlan, amounts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return the recorded observables (n_times, n_values) of states (n_times, n_species)."""
+    network = plan.network
+    state: dict[str, Any] = {
+        **dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True)),
+        **dict(zip(network.species_names, amounts.T, strict=True)),
+        "t": times,
+    }
+    expressions = {one.name: one.expression for one in network.observables}
+    values = np.empty((times.size, len(plan.observables)))
+    for column, name in enumerate(plan.observables):
+        values[:, column] = network.expanded(expressions[name]).evaluate(state)
+    return values
 
 
 def _warn_timeout(result: Trajectory) -> None:

@@ -611,6 +611,29 @@ def test_no_bad_propensity_goes_unnoticed(law, value, method, arrow):
 
 
 @pytest.mark.parametrize("method", STOCHASTIC)
+@pytest.mark.parametrize("every_event", [False, True])
+def test_trouble_at_the_start_leaves_the_initial_state(method, every_event):
+    network = gl.Network.parse("species X = 5, Y = 2\nobserve sum = X + Y + t\nX -> Y @ 3 - X")
+    with pytest.raises(BadPropensityError, match="at t = 1.5, where X = 5, Y = 2") as caught:
+        gl.simulate(
+            network,
+            [1.5, 2, 3],
+            method=method,
+            rng=1,
+            outputs=["Y", "sum"],
+            every_event=every_event,
+        )
+    path = caught.value.result
+    assert path.times.tolist() == [1.5]
+    assert path.counts.tolist() == [[2]]
+    assert path["sum"].tolist() == [8.5]
+    assert path.end_time == 1.5
+    assert path.n_events == 0
+    assert "from 1.5 to 1.5" in repr(path)
+    assert "stopped by error" in path.summary()
+
+
+@pytest.mark.parametrize("method", STOCHASTIC)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_bad_propensity_in_an_ensemble_keeps_what_is_finished(method, threads):
     network = gl.Network.parse("species X, Y\n0 -> X @ 1\n0 => Y @ (5 - X)/10^9")
