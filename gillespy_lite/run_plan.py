@@ -351,6 +351,11 @@ def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> Sim
             "t": at,
         }
         value = float(np.asarray(network.expanded_rate(reaction).evaluate(values)))
+        if 0.0 <= value < math.inf:
+            return BadPropensityError(
+                f"the propensities add up to more than a double can hold {where}; the largest is "
+                f"that of reaction {label(network, reaction)}, whose rate is {value:g}"
+            )
         return BadPropensityError(
             f"the rate '{network.reactions[reaction].rate}' of reaction "
             f"{label(network, reaction)} is {value:g} {where}; a propensity must be a finite "

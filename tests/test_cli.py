@@ -502,7 +502,7 @@ def test_sigint_ends_a_long_run_and_keeps_the_finished_trajectories(folder, thre
     assert gl.load(folder / "i.npz").n_trajectories > 0
     assert Path("i.csv").stat().st_size > 0
     # A second on a free machine, with the writing; shared ones are slower.
-    assert took < 5.0
+    assert took < 20.0
 
 
 def test_a_reader_that_stops_early_is_no_error_with_a_traceback(folder):

@@ -764,9 +764,9 @@ def lotka_volterra(n):
 
 def seconds(text):
     def once():
-        started = time.perf_counter()
+        started = time.process_time()
         parse_network(text)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     return min(once() for _ in range(3))
 

@@ -488,10 +488,10 @@ def test_relatives_cost_microseconds():
 
 def test_building_the_same_network_again_and_again_does_not_get_slower():
     def seconds():
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(50):
             michaelis_menten()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     first = min(seconds() for _ in range(3))
     for _ in range(10):

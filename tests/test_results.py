@@ -718,7 +718,7 @@ def test_the_summary_is_an_aligned_table_at_the_last_time():
     assert lines[0] == "Ensemble of 4 trajectories, t = 0 to 2.5 at 3 times"
     assert lines[1] == "method direct (asked for)"
     assert lines[2].startswith(f"entropy {2**100 + 7}")
-    assert lines[3] == "the condition was met in 0.5 of the trajectories"
+    assert lines[3] == "the condition was met in 50 % of the trajectories"
     assert lines[5:] == [
         "at t = 2.5  mean      std  min  max",
         "A              5  2.58199    2    8",

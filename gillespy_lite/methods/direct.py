@@ -73,6 +73,12 @@ def _update_tree(network, walker, fired, time):
         tree[leaves + reaction] = value
     for k in range(network.node_start[fired], network.node_start[fired + 1]):
         update_node(tree, network.node[k])
+    if not tree[0] < np.inf:
+        largest = 0
+        for reaction in range(network.form.size):
+            if tree[leaves + reaction] > tree[leaves + largest]:
+                largest = reaction
+        return largest
     return -1
 
 

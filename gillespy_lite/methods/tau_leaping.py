@@ -345,7 +345,7 @@ class TauLeaping(StochasticMethod):
     epsilon : float
         Largest relative change of a propensity in one leap, between 0 and 1.
     critical_count : int
-        A reaction is critical when this many events of it or fewer would use up a reactant.
+        A reaction is critical when fewer than this many events of it would use up a reactant.
     tau : float
         Fixed length of a leap, in the unit of time; 0 (the default) adapts it to `epsilon`.
         A fixed step makes no exact events and has no critical reactions.

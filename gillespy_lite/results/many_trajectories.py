@@ -182,7 +182,9 @@ class ManyTrajectories(Recorded):
             *method_lines(self.provenance),
         ]
         if self.has_condition and len(self):
-            lines.append(f"the condition was met in {self.hit_fraction:.4g} of the trajectories")
+            lines.append(
+                f"the condition was met in {100 * self.hit_fraction:.4g} % of the trajectories"
+            )
         table = zip(self.columns, self._statistics_at(row), strict=True)
         rows = [(column, *numbers) for column, numbers in table]
         header = (f"at t = {self.times[row]:g}", "mean", "std", "min", "max")
