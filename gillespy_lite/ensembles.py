@@ -388,9 +388,7 @@ class _Crew:
         self._plan, self._store, self._n = plan, store, n
         self._n_threads, self._timeout = n_threads, timeout
         self._deadline = math.inf
-        # Small enough that the threads end together, large enough that handing out costs nothing.
-        chunk = chunk_size or max(1, min(1024, n // (8 * n_threads)))
-        self._chunk = math.ceil(chunk / store.unit) * store.unit
+        self._chunk_size = chunk_size
         self._next = 0
         self._n_done = 0
         self._lock = threading.Lock()
@@ -454,12 +452,19 @@ class _Crew:
             self._halt.set()
             raise
 
+    def _chunk(self, n_left: int) -> int:
+        """Return how many trajectories to hand out: whole units of the store."""
+        # Large while much is left, because handing out costs some 50 us; small towards the end,
+        # so that the threads end together.
+        chunk = self._chunk_size or max(8, min(1024, n_left // (4 * self._n_threads)))
+        return math.ceil(chunk / self._store.unit) * self._store.unit
+
     def _units(self) -> Iterator[tuple[int, int]]:
         """Give pieces of work (first, last + 1) until none is left."""
         while True:
             with self._lock:
                 start = self._next
-                self._next = stop = min(self._n, start + self._chunk)
+                self._next = stop = min(self._n, start + self._chunk(self._n - start))
             if start >= stop:
                 return
             # Statistics go unit by unit; stored paths take the whole chunk in one go.
