@@ -17,7 +17,7 @@ from .errors import NetworkError
 from .kernels.arrays import CUSTOM, GENERAL, PAIR, SCALED, ReactionArrays
 from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
 from .kernels.rate_equations import RateEquations
-from .kernels.sum_tree import ARITY, leaf_offset
+from .kernels.sum_tree import ARITY, first_leaf
 from .network import Network, Reaction
 from .rate_laws import Call, Expression, Number, Symbol
 
@@ -290,7 +290,7 @@ def _dependents(
 
 def _tree_nodes(n_reactions: int, dependents: list[list[int]]) -> Iterable[list[int]]:
     """For each list of reactions, the inner nodes above them, children before parents."""
-    offset = leaf_offset(n_reactions)
+    offset = first_leaf(n_reactions)
     for one in dependents:
         nodes: set[int] = set()
         level = {(offset + j - 1) // ARITY for j in one}

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from .jit import inlined
 
-__all__ = ["ARITY", "choose_leaf", "leaf_offset", "tree_size", "update_node"]
+__all__ = ["ARITY", "choose_leaf", "first_leaf", "leaf_offset", "tree_size", "update_node"]
 
 # Eight doubles are one cache line.
 ARITY = 8
 
 
-@inlined
-def leaf_offset(n_leaves):
+def first_leaf(n_leaves: int) -> int:
     """Return the node of the first leaf; the root is never a leaf."""
     offset, width = 1, ARITY
     while width < n_leaves:
@@ -29,14 +28,13 @@ def leaf_offset(n_leaves):
     return offset
 
 
-@inlined
-def tree_size(n_leaves):
+# For kernels. Compiling it for a call from Python, too, would cost a first network 40 ms.
+leaf_offset = inlined(first_leaf)
+
+
+def tree_size(n_leaves: int) -> int:
     """Return the number of nodes, unused leaves included."""
-    offset, width = 1, ARITY
-    while width < n_leaves:
-        offset += width
-        width *= ARITY
-    return offset + width
+    return ARITY * first_leaf(n_leaves) + 1
 
 
 @inlined

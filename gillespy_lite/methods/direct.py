@@ -111,7 +111,7 @@ def propose_direct(network, walker, time):
 
 def workspace_size(n_reactions: int) -> int:
     """Return how many doubles the sums need."""
-    return 2 * n_reactions if n_reactions <= DENSE_LIMIT else int(tree_size(n_reactions))
+    return 2 * n_reactions if n_reactions <= DENSE_LIMIT else tree_size(n_reactions)
 
 
 run_direct = event_kernel("direct", update_direct, propose_direct)
