@@ -1006,3 +1006,10 @@ def test_new_network_of_fifty_reactions_runs_within_fifty_milliseconds():
         gl.simulate(gl.Network.parse(text), 0.01, rng=1)
         spent.append(time.perf_counter() - started)
     assert min(spent) < 0.5
+
+
+@pytest.mark.parametrize("n_reactions", [20, 40])  # dense sums, and the tree of sums
+def test_a_sum_of_propensities_beyond_doubles_is_refused(n_reactions):
+    network = gl.Network.parse("species Y\n" + "0 -> Y @ 1e307\n" * n_reactions)
+    with pytest.raises(BadPropensityError, match="more than a double can hold"):
+        gl.simulate(network, [0.0, 1e-300], method="direct", rng=1, timeout=5)

@@ -485,6 +485,7 @@ def test_the_heap_is_in_order_after_building_and_after_every_change(keys, change
 def test_building_an_empty_heap_does_nothing():
     nothing = np.zeros(0, dtype=np.int64)
     build_heap(nothing, nothing, np.zeros(0))
+    assert nothing.size == 0
 
 
 # ---- The script ---------------------------------------------------------------------------------
