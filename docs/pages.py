@@ -227,13 +227,14 @@ def _methods_table() -> str:
     from gillespy_lite import METHODS
 
     return _table(
-        ["method", "what it is", "exact", "rates with `t`", "source"],
+        ["method", "what it is", "exact", "rates with `t`", "variables", "source"],
         (
             [
                 _code(name),
                 method.summary,
                 "yes" if method.is_exact else "no",
                 "yes" if method.supports_time_dependence else "refused",
+                "yes" if method.supports_variables else "refused",
                 _linked(method.citation),
             ]
             for name, method in METHODS.items()

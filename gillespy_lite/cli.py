@@ -258,7 +258,7 @@ def _add_run(commands: Any) -> None:
         "--outputs",
         type=_names,
         metavar="A,B",
-        help="species and observables to record (default: all species)",
+        help="species, variables and observables to record (default: all but observables)",
     )
     what.add_argument(
         "--statistics",
@@ -330,8 +330,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="model file, name of a stock model, or - for standard input"
     )
     for option, kind, example in (
-        ("--set", "parameter", "k=3"),
-        ("--initial", "initial count", "X=5"),
+        ("--set", "value of a parameter", "k=3"),
+        ("--initial", "initial count, or initial value of a variable", "X=5"),
     ):
         parser.add_argument(
             option,
@@ -339,7 +339,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             metavar="NAME=NUMBER",
-            help=f"another value of a {kind}, like {example}; may be repeated",
+            help=f"another {kind}, like {example}; may be repeated",
         )
 
 
@@ -352,7 +352,7 @@ def _add_plot_options(parser: Any) -> None:
         "equations), hitting (of --stop-when); one: path (default), phase; either: network",
     )
     parser.add_argument(
-        "--names", type=_names, metavar="A,B", help="species and observables to draw"
+        "--names", type=_names, metavar="A,B", help="species, variables and observables to draw"
     )
     parser.add_argument(
         "--at", type=float, metavar="TIME", help="time of a histogram (default: the last)"
@@ -668,9 +668,9 @@ def _check_run(given: argparse.Namespace, network: Network, n: int, *, is_one: b
     kind = given.kind or ("path" if is_one else "band")
     if kind == "hitting" and not given.stop_when:
         raise _UsageError("--kind hitting shows when a condition is met: add --stop-when CONDITION")
-    n_columns = len(given.outputs) if given.outputs else network.n_species
+    n_columns = len(given.outputs) if given.outputs else len(network.state_names)
     _check_plot(kind, given.names, given.at, kind_of_result, n_columns)
-    known = (*network.species_names, *network.observable_names)
+    known = (*network.state_names, *network.observable_names)
     for name in given.names or ():
         if name not in known:
             from .rate_laws import did_you_mean

@@ -29,19 +29,26 @@ __all__ = [
     "label",
     "propensity_expression",
     "rate_expression",
+    "state_change_matrix",
 ]
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
+FloatMatrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class CompiledNetwork:
-    """A network as arrays, with what the layers above must know to run it."""
+    """A network as arrays, with what the layers above must know to run it.
+
+    The state holds the species, then the variables, then 1.
+    """
 
     network: Network
     arrays: ReactionArrays
-    initial_state: IntArray  # (n_species + 1,) int64, the last entry 1
+    # (n_species + n_variables + 1,) int64, the last entry 1. Variables are left at 0 here: methods
+    # that read it count molecules, and refuse a network that has any.
+    initial_state: IntArray
     stack_depth: int
     time_dependent: tuple[str, ...]  # labels of the reactions whose rate depends on t
 
@@ -50,7 +57,7 @@ class _ProgramWriter:
     """Collects expressions as one `Programs`."""
 
     def __init__(self, network: Network) -> None:
-        self._species = {name: i for i, name in enumerate(network.species_names)}
+        self._states = {name: i for i, name in enumerate(network.state_names)}
         self._parameters = {name: i for i, name in enumerate(network.parameter_names)}
         self._start = [0]
         self._operations: list[int] = []
@@ -80,8 +87,8 @@ class _ProgramWriter:
         self._start.append(len(self._operations))
 
     def _place_of(self, name: str) -> tuple[int, int]:
-        if name in self._species:
-            return SPECIES, self._species[name]
+        if name in self._states:
+            return SPECIES, self._states[name]
         if name in self._parameters:
             return PARAMETER, self._parameters[name]
         return TIME, 0
@@ -123,8 +130,8 @@ def compile_network(network: Network) -> CompiledNetwork:
     for reaction, value, divisor in rate_constants(network, structure):
         target = coefficient if arrays.form[reaction] == PAIR else law_factor
         target[reaction] = value / divisor
-    state = np.ones(network.n_species + 1, dtype=np.int64)
-    state[:-1] = network.initial_state
+    state = np.zeros(len(network.state_names) + 1, dtype=np.int64)
+    state[: network.n_species], state[-1] = network.initial_state, 1
     return CompiledNetwork(
         network=network,
         arrays=arrays._replace(
@@ -189,8 +196,8 @@ def _net_change(reaction: Reaction, index: dict[str, int]) -> dict[int, int]:
 
 
 def _build_structure(network: Network) -> _Structure:
-    index = {name: i for i, name in enumerate(network.species_names)}
-    n, none = network.n_reactions, network.n_species
+    index = {name: i for i, name in enumerate(network.state_names)}
+    n, none = network.n_reactions, len(network.state_names)
     form = np.zeros(n, dtype=np.int64)
     first, second = np.full(n, none), np.full(n, none)
     shift, law_factor = np.zeros(n), np.zeros(n)
@@ -274,13 +281,13 @@ def _padded_changes(changes: list[dict[int, int]], none: int) -> list[list[tuple
 
 
 def _dependents(
-    n_species: int,
+    n_states: int,
     reactants: list[list[int]],
     law_species: list[list[int]],
     changes: list[dict[int, int]],
 ) -> list[list[int]]:
     """For each reaction, those whose propensity its event changes; last, a list of all."""
-    readers: list[list[int]] = [[] for _ in range(n_species)]
+    readers: list[list[int]] = [[] for _ in range(n_states)]
     for j, read in enumerate(zip(reactants, law_species, strict=True)):
         for species in {*read[0], *read[1]}:
             readers[species].append(j)
@@ -333,7 +340,8 @@ class _RateEquationStructure:
 def compile_rate_equations(network: Network) -> tuple[RateEquations, int]:
     """Return the arrays of the rate equations, and the stack their programs need.
 
-    The rate of ``n A -> ... @ c`` is c A**n / n!: the propensity's limit for large counts.
+    The rate of ``n A -> ... @ c`` is c A**n / n!: the propensity's limit for large counts. The
+    rates of the reactions are followed by those of the variables.
 
     Raises
     ------
@@ -350,6 +358,21 @@ def compile_rate_equations(network: Network) -> tuple[RateEquations, int]:
         ),
         structure.stack_depth,
     )
+
+
+def state_change_matrix(network: Network) -> FloatMatrix:
+    """Return what each rate of the rate equations changes per unit of it.
+
+    Returns
+    -------
+    ndarray, shape (n_species + n_variables, n_reactions + n_variables), float64
+        The stoichiometry matrix, beside it ones on the diagonal: a variable's rate is its own.
+    """
+    n_species, n_reactions, n = network.n_species, network.n_reactions, network.n_variables
+    matrix = np.zeros((n_species + n, n_reactions + n))
+    matrix[:n_species, :n_reactions] = network.stoichiometry_matrix
+    matrix[n_species:, n_reactions:] = np.eye(n)
+    return matrix
 
 
 def rate_expression(network: Network, reaction: int) -> Expression:
@@ -389,11 +412,19 @@ def _mass_action(
 
 def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
     network, arrays = compiled.network, compiled.arrays
-    index = {name: i for i, name in enumerate(network.species_names)}
+    names = network.state_names
+    index = {name: i for i, name in enumerate(names)}
     laws, slopes = _ProgramWriter(network), _ProgramWriter(network)
-    slope_reaction: list[int] = []
-    slope_species: list[int] = []
+    slope_rate: list[int] = []
+    slope_state: list[int] = []
     needed: list[list[int]] = []
+
+    def add_slopes(row: int, rate: Expression | None, read: Iterable[str]) -> None:
+        for i in sorted(index[name] for name in read if name in index):
+            slope_rate.append(row)
+            slope_state.append(i)
+            slopes.add(None if rate is None else rate.derivative(names[i]))
+
     for j, reaction in enumerate(network.reactions):
         custom = reaction.kind == "propensity"
         needed.append([index[name] for name, _ in reaction.reactants] if custom else [])
@@ -403,10 +434,12 @@ def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
         read = {name for name, _ in reaction.reactants}
         if rate is not None:
             read |= rate.symbols()
-        for i in sorted(index[name] for name in read if name in index):
-            slope_reaction.append(j)
-            slope_species.append(i)
-            slopes.add(None if rate is None else rate.derivative(network.species_names[i]))
+        add_slopes(j, rate, read)
+    for i in range(network.n_variables):
+        rule = network.expanded_variable_rate(i)
+        needed.append([])
+        laws.add(rule)
+        add_slopes(network.n_reactions + i, rule, rule.symbols())
     needed_start, needed_entries = _lists(needed)
     return _RateEquationStructure(
         RateEquations(
@@ -416,8 +449,8 @@ def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
             laws=laws.programs(),
             needed_start=needed_start,
             needed=needed_entries,
-            slope_reaction=_integers(slope_reaction),
-            slope_species=_integers(slope_species),
+            slope_rate=_integers(slope_rate),
+            slope_state=_integers(slope_state),
             slopes=slopes.programs(),
             parameters=np.zeros(0),
         ),

@@ -1,4 +1,4 @@
-"""What a network declares: species, parameters and observables, each valid by itself."""
+"""What a network declares: species, variables, parameters, observables; each valid by itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import NetworkError
 from .expression_display import number_text
@@ -16,10 +17,13 @@ __all__ = [
     "MAX_COUNT",
     "Observable",
     "Parameter",
+    "Rule",
     "Species",
+    "Variable",
     "initial_problem",
     "not_finite",
     "number_of",
+    "start_problem",
 ]
 
 MAX_COUNT = 2**53  # molecules; above this doubles no longer tell counts apart
@@ -84,6 +88,70 @@ class Species(Operand):
         return self.name
 
 
+def start_problem(value: float) -> str:
+    """Say why a variable cannot start at `value`, in words that follow the name, or nothing."""
+    if not math.isfinite(value):
+        return f"would start at {value:g}; an initial value must be a finite number"
+    return ""
+
+
+@dataclass(frozen=True, init=False, slots=True)
+class Variable(Operand):
+    """A real number that follows a differential equation, its rule ``X' = rate``.
+
+    Parameters
+    ----------
+    name : str
+        An identifier; see the language.
+    initial : float or Expression, optional
+        Value at the start, any finite number; an expression may use parameters.
+    rate : Expression or float, optional
+        The time derivative, per unit time: an expression of species, variables, parameters,
+        observables and `t`. Without it, the network's `rules` give it, which may name variables
+        made later.
+
+    Raises
+    ------
+    NetworkError
+        If the name is not allowed or the initial value is not finite.
+    """
+
+    name: str
+    initial: float | Expression
+    rate: Expression | None
+
+    def __init__(
+        self, name: str, initial: Operand | float = 0.0, rate: Operand | float | None = None
+    ) -> None:
+        name = checked_name(name, "variable")
+        given: object = initial
+        if isinstance(given, numbers.Real):
+            problem = start_problem(float(given))
+            if problem:
+                raise NetworkError(f"the variable {name!r} {problem}")
+        expression = as_expression(initial)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(
+            self, "initial", expression.value if isinstance(expression, Number) else expression
+        )
+        object.__setattr__(self, "rate", None if rate is None else as_expression(rate))
+
+    def as_expression(self) -> Expression:
+        """Return the symbol of the variable."""
+        return Symbol(self.name)
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class Rule(NamedTuple):
+    """The time derivative of a variable: ``X' = rate``."""
+
+    variable: str  # its name
+    rate: Expression  # per unit time
+
+
 @dataclass(frozen=True, init=False, slots=True)
 class Parameter(Operand):
     """A number that rates may use: a rate constant, a threshold, ...
@@ -126,14 +194,14 @@ class Parameter(Operand):
 
 @dataclass(frozen=True, init=False, slots=True)
 class Observable(Operand):
-    """A named expression of species, usable in rates and recorded in results.
+    """A named expression of species and variables, usable in rates and recorded in results.
 
     Parameters
     ----------
     name : str
         An identifier; see the language.
     expression : Expression or float
-        It may use species, parameters, `t` and observables declared before this one.
+        It may use species, variables, parameters, `t` and observables declared before this one.
 
     Raises
     ------

@@ -10,6 +10,8 @@ Grammar, where ``...`` means "and so on" and ``[ ]`` that something may be left 
     statement   species name [= expression], ...
                 param name = expression, ...
                 observe name = expression, ...
+                variable name [= expression], ...
+                name ' = expression
                 [name:] side -> side @ expression
                 [name:] side => side @ expression
                 [name:] side <-> side @ expression, expression
@@ -17,20 +19,19 @@ Grammar, where ``...`` means "and so on" and ``[ ]`` that something may be left 
     expression  or, and, not, < <= > >= == !=, + -, * /, sign, ^ (loosest first); name, number,
                 function(expression, ...), (expression)
 
-``^`` and ``**`` are the same, group to the right and bind before a sign: ``-x^2`` is ``-(x^2)``.
+The prime of a rule, as in ``X' = -X``, may be ′ as well and may have blanks around it. ``^`` and
+``**`` are the same, group to the right and bind before a sign: ``-x^2`` is ``-(x^2)``.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from .dsl_lexer import Token, split_line
+from .dsl_expressions import MAX_LINE, Line, parse_expression
+from .dsl_lexer import Token
 from .errors import ParseError
 from .network import (
     MAX_COEFFICIENT,
@@ -40,67 +41,33 @@ from .network import (
     Parameter,
     Problem,
     Reaction,
+    Rule,
     Species,
+    Variable,
     find_problem,
     initial_problem,
 )
 from .rate_laws import (
-    AND,
-    COMPARISON,
-    FUNCTIONS,
     MAX_NAME_LENGTH,
-    MAX_NESTING,
-    MAX_NODES,
-    NOT,
-    OR,
-    POWER,
-    PRODUCT,
     RESERVED,
-    SIGN,
-    SUM,
-    Call,
     Expression,
     Number,
-    Symbol,
     did_you_mean,
     name_problem,
     normal_name,
     shown,
 )
 
-__all__ = ["parse_expression", "parse_network", "read_network"]
+__all__ = ["MAX_LINE", "parse_expression", "parse_network", "read_network"]
 
 MAX_TEXT = 16_000_000  # characters
-MAX_LINE = 1_000_000  # characters
 MAX_SIDE = 100_000  # words, numbers and signs of one side of a reaction
 
-KEYWORDS = {"species": "species", "param": "parameter", "observe": "observable"}
-
-# How tightly each binary operator binds.
-BINDING = {
-    "or": OR,
-    "and": AND,
-    **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), COMPARISON),
-    **dict.fromkeys("+-", SUM),
-    **dict.fromkeys("*/", PRODUCT),
-    **dict.fromkeys(("^", "**"), POWER),
-}
-
-# What other languages call our functions.
-OTHER_NAMES = {
-    "ln": "log(x) is the natural logarithm",
-    "log2": "write log(x)/log(2)",
-    "ceiling": "write ceil(x)",
-    "round": "write floor(x + 0.5)",
-    "power": "write pow(x, y) or x^y",
-    "cot": "write 1/tan(x)",
-    "sinh": "write (exp(x) - exp(-x))/2",
-    "cosh": "write (exp(x) + exp(-x))/2",
-    "mm": "write v*x/(K + x)",
-    "mmr": "write v*K/(K + x)",
-    "ifelse": "write if(condition, a, b)",
-    "heaviside": "write if(x >= 0, 1, 0)",
-    "propensity": "write => instead of ->, then the rate is the whole propensity",
+KEYWORDS = {
+    "species": "species",
+    "param": "parameter",
+    "observe": "observable",
+    "variable": "variable",
 }
 
 
@@ -169,393 +136,10 @@ def read_network(path: str | os.PathLike[str]) -> Network:
     return parse_network(text, source)
 
 
-def parse_expression(text: str) -> Expression:
-    """Read one expression from text, for example ``"X >= 80 and t > 10"``.
-
-    Parameters
-    ----------
-    text : str
-        One line. Which names it may use is not checked here.
-
-    Returns
-    -------
-    Expression
-        The tree.
-
-    Raises
-    ------
-    ParseError
-        If the text is not an expression; it says where and what to write instead.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"the text of an expression must be a string, not {type(text).__name__}")
-    stripped = text.strip("\r\n")
-    line = _Line("<expression>", 1, stripped)
-    if len(stripped) > MAX_LINE:
-        line.refuse(f"an expression may have at most {MAX_LINE:,} characters", 0)
-    line.start(stripped.partition("#")[0], is_reaction=False)
-    expression = line.expression({})
-    if line.token.kind != "end":
-        line.refuse(f"{shown(line.token.text)} cannot follow a complete expression")
-    return expression
-
-
-# ---- One line ---------------------------------------------------------------------------------
-
-
-class _Pending(NamedTuple):
-    """An operator or bracket whose last argument has not been read yet."""
-
-    text: str  # operator, "neg", "not", "(" or the name of a function
-    binding: int  # 0 for brackets, which only their end closes
-    token: Token
-    n_operands: int  # how many operands there were before those of a function
-    is_deeper: bool  # whether what follows is one level deeper
-
-
-class _Line:
-    """The tokens of one line, and where reading has got to."""
-
-    def __init__(self, source: str, number: int, text: str) -> None:
-        self.source = source
-        self.number = number
-        self.text = text
-        self.tokens: list[Token] = []
-        self.place = 0
-        self.coming: Iterator[Token] = iter(())
-
-    def start(self, statement: str, *, is_reaction: bool) -> None:
-        """Begin to read a statement: the line without its comment."""
-        self.coming = split_line(statement, self.refuse, is_reaction=is_reaction)
-
-    def refuse(self, message: str, column: int | None = None) -> NoReturn:
-        """Raise an error that points at a column (from 0), or at the next token."""
-        if column is None:
-            column = self.token.start
-        raise ParseError(message, self.source, self.number, column + 1, self.text)
-
-    @property
-    def token(self) -> Token:
-        """The token to be read next; the two behind it are in `tokens` as well."""
-        # In parts, so that a mistake at the start of a very long line is found at once.
-        if self.place + 3 > len(self.tokens):
-            self.tokens.extend(islice(self.coming, 100))
-        return self.tokens[self.place]
-
-    def take(self) -> Token:
-        """Return the next token and go on to the one behind it."""
-        token = self.token
-        self.place += 1
-        return token
-
-    def name(self, what: str) -> tuple[str, Token]:
-        """Read a name that is being declared."""
-        token = self.token
-        if token.kind != "name":
-            found = shown(token.text) if token.kind != "end" else "the line ends"
-            self.refuse(
-                f"a name is missing: {what}, but here {found} stands"
-                if token.text
-                else f"a name is missing: {what}"
-            )
-        problem = name_problem(token.text)
-        if problem:
-            self.refuse(f"the name {shown(token.text)} {problem}")
-        self.place += 1
-        return normal_name(token.text), token
-
-    # -- Expressions
-    #
-    # Operators wait on a stack until their arguments are complete (Dijkstra's shunting yard), so
-    # the depth of the text never becomes a depth of Python calls.
-
-    def expression(self, words: dict[str, int], *, in_list: bool = False) -> Expression:
-        """Read an expression up to something that cannot belong to it.
-
-        `words` receives the column of the first occurrence of each name. With `in_list` the
-        messages remember that a comma could have followed.
-        """
-        return _ExpressionReader(self, words, in_list=in_list).read()
-
-
-class _ExpressionReader:
-    """Reads one expression from a line."""
-
-    def __init__(self, line: _Line, words: dict[str, int], *, in_list: bool) -> None:
-        self.line = line
-        self.words = words
-        self.in_list = in_list
-        self.operands: list[Expression] = []
-        self.pending: list[_Pending] = []
-        self.depth = 0
-        self.last_comparison: Expression | None = None  # without brackets around it
-
-    def read(self) -> Expression:
-        line = self.line
-        while True:
-            self.read_operand()
-            # Behind an operand: closing brackets, then an operator, a comma or the end.
-            while line.token.text == ")":
-                self.close_bracket()
-            token = line.token
-            binding = BINDING.get(token.text)
-            if binding is not None:
-                self.add_operator(token, binding)
-            elif token.text == "," and self.innermost_bracket() is not None:
-                self.next_argument()
-            else:
-                self.finish(token)
-                return self.operands[0]
-
-    # -- What an operand can begin with
-
-    def read_operand(self) -> None:
-        """Read signs and opening brackets up to and including a number or a name."""
-        line = self.line
-        while True:
-            token = line.token
-            if token.kind == "number":
-                self.operands.append(Number(self.number(token)))
-                line.place += 1
-                return
-            if token.text == "-":
-                following = line.tokens[line.place + 1]
-                is_base = following.kind == "number" and line.tokens[line.place + 2].text in (
-                    "^",
-                    "**",
-                )
-                if following.kind == "number" and not is_base:
-                    self.operands.append(Number(-self.number(following)))
-                    line.place += 2
-                    return
-                self.push("neg", SIGN, token)
-            elif token.text == "+":
-                line.place += 1
-                if line.token.text == "+":
-                    line.refuse("one + too many")
-            elif token.text == "(":
-                self.push("(", 0, token)
-            elif token.text == "not":
-                self.check_not(token)
-                self.push("not", NOT, token)
-            elif token.kind == "name" and token.text not in ("and", "or"):
-                if not self.read_name(token):
-                    return
-            else:
-                self.refuse_operand(token)
-
-    def number(self, token: Token) -> float:
-        value = float(token.text)
-        if math.isinf(value):
-            self.line.refuse(
-                f"the number {shown(token.text)} is too large for a double (1.8e308)", token.start
-            )
-        if value == 0.0 and token.text.lower().partition("e")[0].strip("0."):
-            self.line.refuse(
-                f"the number {shown(token.text)} is too small for a double (4.9e-324); write 0",
-                token.start,
-            )
-        return value
-
-    def read_name(self, token: Token) -> bool:
-        """Read a name; return whether it is a function, so that an operand must follow."""
-        line, name = self.line, normal_name(token.text)
-        following = line.tokens[line.place + 1]
-        if name in FUNCTIONS:
-            if following.text != "(":
-                line.refuse(f"{name} is a function; write {FUNCTIONS[name].signature}")
-            line.place += 1
-            self.push(name, 0, token)
-            if line.token.text == ")":
-                self.refuse_arguments(name, token, 0)
-            return True
-        if following.text == "(":
-            self.refuse_function(name)
-        if name != "t":
-            problem = name_problem(token.text)
-            if problem:
-                line.refuse(f"the name {shown(token.text)} {problem}")
-        self.words.setdefault(name, token.start)
-        self.operands.append(Symbol(name))
-        line.place += 1
-        return False
-
-    def push(self, text: str, binding: int, token: Token, *, is_deeper: bool = True) -> None:
-        self.pending.append(_Pending(text, binding, token, len(self.operands), is_deeper))
-        self.depth += is_deeper
-        if self.depth > MAX_NESTING:
-            self.line.refuse(
-                f"brackets, signs and exponents nest more than {MAX_NESTING} levels deep here; "
-                "name a part of the expression with observe",
-                token.start,
-            )
-        self.line.place += 1
-
-    def check_not(self, token: Token) -> None:
-        if self.pending and self.pending[-1].binding > NOT:
-            self.line.refuse(
-                f"not binds more loosely than {shown(self.pending[-1].token.text)}; "
-                "put it in brackets: (not ...)",
-                token.start,
-            )
-
-    # -- What can follow an operand
-
-    def add_operator(self, token: Token, binding: int) -> None:
-        is_power = binding == POWER
-        # A power groups to the right, so it leaves a waiting power alone; the others do not.
-        self.apply_down_to(binding + is_power)
-        if binding == COMPARISON and self.operands[-1] is self.last_comparison:
-            self.line.refuse(
-                "comparisons do not chain; write 0 < x < 5 as 0 < x and x < 5", token.start
-            )
-        text = "^" if is_power else token.text
-        self.push(text, binding, token, is_deeper=is_power)
-
-    def apply_down_to(self, binding: int) -> None:
-        """Apply the operators that wait and bind at least this tightly."""
-        while self.pending and self.pending[-1].binding >= binding:
-            self.apply(self.pending.pop())
-
-    def apply(self, pending: _Pending) -> None:
-        self.depth -= pending.is_deeper
-        n_arguments = 1 if pending.text in ("neg", "not") else 2
-        arguments = self.operands[-n_arguments:]
-        del self.operands[-n_arguments:]
-        self.check_size(arguments, 1, pending.token)
-        call = Call(pending.text, arguments)
-        self.operands.append(call)
-        if pending.binding == COMPARISON:
-            self.last_comparison = call
-
-    def check_size(self, arguments: list[Expression], n_calls: int, token: Token) -> None:
-        if n_calls + sum(argument.n_nodes for argument in arguments) > MAX_NODES:
-            self.line.refuse(
-                f"the expression has more than {MAX_NODES:,} numbers, names and operations",
-                token.start,
-            )
-
-    def innermost_bracket(self) -> _Pending | None:
-        return next((entry for entry in reversed(self.pending) if not entry.binding), None)
-
-    def next_argument(self) -> None:
-        self.apply_down_to(1)
-        bracket = self.pending[-1]
-        if bracket.text == "(":
-            self.line.refuse(
-                "a comma separates the arguments of a function, but this bracket belongs to none; "
-                "the two rates of <-> are written without brackets: @ forward, reverse"
-            )
-        self.line.place += 1
-
-    def close_bracket(self) -> None:
-        line = self.line
-        self.apply_down_to(1)
-        if not self.pending:
-            line.refuse("this bracket was never opened; remove it, or add a ( before")
-        bracket = self.pending.pop()
-        self.depth -= bracket.is_deeper
-        line.place += 1
-        self.last_comparison = None
-        if bracket.text == "(":
-            return
-        arguments = self.operands[bracket.n_operands :]
-        del self.operands[bracket.n_operands :]
-        function, n_arguments = FUNCTIONS[bracket.text], len(arguments)
-        is_odd = n_arguments % 2 == 1
-        if (
-            n_arguments < function.fewest
-            or (function.most is not None and n_arguments > function.most)
-            or (bracket.text == "piecewise" and not is_odd)
-        ):
-            self.refuse_arguments(bracket.text, bracket.token, n_arguments)
-        n_calls = {"min": n_arguments - 1, "max": n_arguments - 1, "piecewise": n_arguments // 2}
-        self.check_size(arguments, n_calls.get(bracket.text, 1), bracket.token)
-        self.operands.append(function.build(*arguments))
-
-    def finish(self, token: Token) -> None:
-        bracket = self.innermost_bracket()
-        if token.kind in ("name", "number") or token.text == "(":
-            self.refuse_juxtaposition(token)
-        if token.text == "=":
-            self.line.refuse("= declares a name; to compare, write ==")
-        if bracket is not None:
-            if token.kind == "end":
-                self.line.refuse(
-                    "this bracket is never closed; add a )", self.bracket_column(bracket)
-                )
-            self.line.refuse(
-                f"{shown(token.text)} stands inside brackets that are still open; add a ) before it"
-            )
-        self.apply_down_to(1)
-
-    # -- Messages
-
-    def bracket_column(self, bracket: _Pending) -> int:
-        """Return where the bracket itself stands (a function's token is its name)."""
-        place = self.line.text.find("(", bracket.token.start)
-        return max(place, bracket.token.start)
-
-    def refuse_operand(self, token: Token) -> NoReturn:
-        line = self.line
-        before = line.tokens[line.place - 1] if line.place else None
-        if token.kind == "end":
-            if before is None:
-                line.refuse("an expression is missing here")
-            line.refuse(f"a value is missing after {shown(before.text)}, at the end of the line")
-        if token.text == ")" and before is not None and before.text == "(":
-            line.refuse("these brackets are empty; write a value between them")
-        if token.text == "=":
-            line.refuse("a value is missing before =; to compare, write a == b")
-        if token.text in BINDING or token.text in ("and", "or", ")", ","):
-            line.refuse(f"a value is missing before {shown(token.text)}")
-        line.refuse(f"{shown(token.text)} stands where a number, a name or ( should")
-
-    def refuse_function(self, name: str) -> NoReturn:
-        hint = did_you_mean(name, FUNCTIONS)
-        if name.lower() in OTHER_NAMES:
-            hint = f"; {OTHER_NAMES[name.lower()]}"
-        self.line.refuse(
-            f"there is no function {shown(name)}{hint or '; to multiply, write a * before the ('}"
-            f"{' ' if hint.endswith('?') else '; '}(functions: {', '.join(FUNCTIONS)})"
-        )
-
-    def refuse_arguments(self, name: str, token: Token, n_arguments: int) -> NoReturn:
-        hint = ""
-        if name in ("hill", "hillr") and n_arguments == 4:
-            hint = f"; multiply with the maximal rate yourself: v*{name}(x, K, n)"
-        if name == "piecewise" and n_arguments % 2 == 0:
-            hint = "; the last value, for when no condition holds, is missing"
-        self.line.refuse(
-            f"{name} cannot take {n_arguments} argument{'s' * (n_arguments != 1)}; "
-            f"write {FUNCTIONS[name].signature}{hint}",
-            token.start,
-        )
-
-    def refuse_juxtaposition(self, token: Token) -> NoReturn:
-        before = self.line.tokens[self.line.place - 1]
-        if before.kind == token.kind == "number" and before.end == token.start:
-            text = before.text + token.text
-            self.line.refuse(f"{shown(text)} is not a number", before.start)
-        if token.text == "not":
-            self.line.refuse("and or or is missing before not")
-        if token.text == "if":
-            self.line.refuse("a choice is written if(condition, a, b)")
-        if token.kind == "name" and token.text[0] == "_" and before.kind == "number":
-            self.line.refuse("the digits of a number are written without _")
-        comma = " or a comma" if self.in_list else ""
-        self.line.refuse(
-            f"an operator{comma} is missing before {shown(token.text)}; a product is written with *"
-        )
-
-
-# ---- The whole text ---------------------------------------------------------------------------
-
-
 class _Place(NamedTuple):
     """Where a declaration or a reaction stands, for errors found later."""
 
-    line: _Line
+    line: Line
     name: int  # column of its name, or where it starts
     value: int  # column of its expression
     words: dict[str, int]  # column of each name it uses
@@ -574,12 +158,11 @@ class _Reader:
         self.species: list[Species] = []
         self.parameters: list[Parameter] = []
         self.observables: list[Observable] = []
+        self.variables: list[Variable] = []
         self.reactions: list[Reaction] = []
+        self.rules: list[Rule] = []
         self.places: dict[str, list[_Place]] = {
-            "species": [],
-            "parameter": [],
-            "observable": [],
-            "reaction": [],
+            kind: [] for kind in (*KEYWORDS.values(), "reaction", "rule")
         }
 
     def network(self) -> Network:
@@ -589,27 +172,30 @@ class _Reader:
         for number, text in enumerate(self.lines, start=1):
             statement = text.partition("#")[0]
             if statement and not statement.isspace():
-                self.read_line(_Line(self.source, number, text), statement)
-        problem = find_problem(self.species, self.reactions, self.parameters, self.observables)
-        if problem is not None:
-            self.refuse_problem(problem)
-        return Network.from_checked(
+                self.read_line(Line(self.source, number, text), statement)
+        parts = (
             tuple(self.species),
             tuple(self.reactions),
             tuple(self.parameters),
             tuple(self.observables),
+            tuple(self.variables),
+            tuple(self.rules),
         )
+        problem = find_problem(*parts)
+        if problem is not None:
+            self.refuse_problem(problem)
+        return Network.from_checked(*parts)
 
     def refuse_problem(self, problem: Problem) -> NoReturn:
         if not problem.kind:
-            message = f"{problem.message}: write for example species S = 100"
+            message = f"{problem.message}: write for example species S = 100 or variable X = 1.5"
             if not any(self.places.values()):
                 message = f"the text is empty; {message}"
             last = self.lines[-1] if self.lines[-1] else ""
             raise ParseError(message, self.source, len(self.lines), 1, last)
         place = self.places[problem.kind][problem.position]
         message = problem.message
-        column = place.words.get(problem.word, place.value)
+        column = place.name if problem.at_name else place.words.get(problem.word, place.value)
         if problem.see is not None:
             other = self.places[problem.see[0]][problem.see[1]]
             if problem.is_repeated:
@@ -618,15 +204,22 @@ class _Reader:
                     place, other = other, place
                 column = place.name
             already = "already " * problem.is_repeated
-            message += f" ({shown(problem.word)} is {already}declared on line {other.line.number})"
+            said = f"{shown(problem.word)} is {already}declared"
+            if problem.see[0] == "rule":
+                said = "the other is"
+            message += f" ({said} on line {other.line.number})"
         place.line.refuse(message, column)
 
-    def read_line(self, line: _Line, statement: str) -> None:
+    def read_line(self, line: Line, statement: str) -> None:
         if len(line.text) > MAX_LINE:
             line.refuse(f"the line has more than {MAX_LINE:,} characters; split it", 0)
         first = _FIRST_WORD.match(statement)
         keyword = first.group(1) if first else ""
         kind = KEYWORDS.get(keyword)
+        rule = _RULE.match(statement) if kind is None else None
+        if rule is not None:
+            self.read_rule(line, statement, rule)
+            return
         line.start(statement, is_reaction=kind is None)
         if kind is None:
             self.read_reaction(line)
@@ -634,9 +227,9 @@ class _Reader:
             line.take()
             self.read_declarations(line, keyword, kind)
 
-    # -- species, param, observe
+    # -- species, param, observe, variable
 
-    def read_declarations(self, line: _Line, keyword: str, kind: str) -> None:
+    def read_declarations(self, line: Line, keyword: str, kind: str) -> None:
         example = _EXAMPLES[keyword]
         while True:
             name, token = line.name(f"write for example {example}")
@@ -651,7 +244,7 @@ class _Reader:
                 expression = line.expression(words, in_list=True)
             elif line.token.text not in ("", ","):
                 self.refuse_after_name(line, keyword, name)
-            elif keyword != "species":
+            elif keyword not in ("species", "variable"):
                 line.refuse(f"the {kind} {name!r} needs a value: {example}")
             self.declare(line, kind, name, expression, value)
             self.places[kind].append(_Place(line, token.start, value, words))
@@ -662,7 +255,7 @@ class _Reader:
             line.place += 1
 
     def declare(
-        self, line: _Line, kind: str, name: str, expression: Expression | None, column: int
+        self, line: Line, kind: str, name: str, expression: Expression | None, column: int
     ) -> None:
         if kind == "species":
             if isinstance(expression, Number):
@@ -670,12 +263,14 @@ class _Reader:
                 if problem:
                     line.refuse(f"species {name!r} {problem}", column)
             self.species.append(Species(name, 0 if expression is None else expression))
+        elif kind == "variable":
+            self.variables.append(Variable(name, 0.0 if expression is None else expression))
         elif expression is not None and kind == "parameter":
             self.parameters.append(Parameter(name, expression))
         elif expression is not None:
             self.observables.append(Observable(name, expression))
 
-    def refuse_after_name(self, line: _Line, keyword: str, name: str) -> NoReturn:
+    def refuse_after_name(self, line: Line, keyword: str, name: str) -> NoReturn:
         token = line.token
         if token.text in ("==", ":"):
             line.refuse(f"write = to give {name!r} its value: {_EXAMPLES[keyword]}")
@@ -686,9 +281,42 @@ class _Reader:
             )
         line.refuse(f"{shown(token.text)} cannot follow the name {name!r}: {_EXAMPLES[keyword]}")
 
+    # -- Rules
+
+    def read_rule(self, line: Line, statement: str, start: re.Match[str]) -> None:
+        """Read ``X' = expression``; `start` is its part up to the prime."""
+        written, behind = f"{shown(start.group(1))[1:-1]}'", start.end()
+        following = statement[behind:].lstrip()
+        column = len(statement) - len(following) if following else len(statement.rstrip())
+        if following.startswith(_PRIMES):
+            line.refuse(
+                "a rule gives a first derivative; for a second one, make the first a variable too: "
+                f"{written} = V and V' = ...",
+                column,
+            )
+        if not following.startswith("=") or following.startswith(("==", "=>")):
+            line.refuse(f"{written} begins the rule of a variable: {written} = expression", column)
+        # Without its prime the line consists of the tokens of a declaration.
+        line.start(f"{statement[: behind - 1]} {statement[behind:]}", is_reaction=False)
+        name, token = line.name("a rule is written X' = expression")
+        line.place += 1
+        words: dict[str, int] = {}
+        value = line.token.start
+        if line.token.kind == "end":
+            line.refuse(f"the expression is missing after {written} =")
+        rate = line.expression(words)
+        if line.token.text == ",":
+            line.refuse("a line has one rule; write the next one on a line of its own")
+        if line.token.text == "@":
+            line.refuse(f"a rule has no @; the rate is all that follows {written} =")
+        if line.token.kind != "end":
+            line.refuse(f"{shown(line.token.text)} cannot follow a complete rule")
+        self.rules.append(Rule(name, rate))
+        self.places["rule"].append(_Place(line, token.start, value, words))
+
     # -- Reactions
 
-    def read_reaction(self, line: _Line) -> None:
+    def read_reaction(self, line: Line) -> None:
         name, start, words = "", line.token.start, dict[str, int]()
         if line.tokens[1].text == ":":
             name, _ = line.name("a reaction is named before the colon, as in bind: S + E -> ES @ k")
@@ -716,7 +344,7 @@ class _Reader:
             self.reactions.append(Reaction(left, right, rate, kind=kind, name=own_name))
             self.places["reaction"].append(_Place(line, start, value, words))
 
-    def read_side(self, line: _Line, words: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    def read_side(self, line: Line, words: dict[str, int]) -> tuple[tuple[str, int], ...]:
         """Read one side of a reaction as (species name, count)."""
         following = line.tokens[line.place + 1] if line.token.kind != "end" else line.token
         is_zero = line.token.kind == "number" and not line.token.text.strip("0")
@@ -751,7 +379,7 @@ class _Reader:
                 line.refuse("this side of a reaction has far too many terms")
             line.place += 1
 
-    def read_coefficient(self, line: _Line) -> int:
+    def read_coefficient(self, line: Line) -> int:
         token = line.token
         if token.kind != "number":
             return 1
@@ -774,7 +402,7 @@ class _Reader:
             line.refuse("a coefficient of 0 has no effect; remove the term", token.start)
         return int(digits) if len(digits) < 12 else MAX_COEFFICIENT + 1
 
-    def check_rate_follows(self, line: _Line, arrow: Token) -> None:
+    def check_rate_follows(self, line: Line, arrow: Token) -> None:
         token = line.token
         if token.text == "@":
             return
@@ -787,7 +415,7 @@ class _Reader:
             line.refuse(f"the rate follows an @ instead of a comma: {example}")
         self.refuse_term(line)
 
-    def read_rates(self, line: _Line, arrow: Token, words: dict[str, int]) -> list[Expression]:
+    def read_rates(self, line: Line, arrow: Token, words: dict[str, int]) -> list[Expression]:
         if line.token.kind == "end":
             line.refuse("the rate is missing after @")
         rates = []
@@ -814,28 +442,34 @@ class _Reader:
             )
         return rates
 
-    def refuse_bare_declaration(self, line: _Line) -> NoReturn:
+    def refuse_bare_declaration(self, line: Line) -> NoReturn:
         name = line.token.text
         word = shown(name)[1:-1]
         line.refuse(
             f"to declare {shown(name)}, begin the line with what it is: param {word} = ... "
-            f"(a number), species {word} = ... (an initial count) or observe {word} = ... "
-            "(an expression of species)"
+            f"(a number), species {word} = ... (an initial count), observe {word} = ... (an "
+            f"expression of species) or variable {word} = ... (an initial value, whose time "
+            f"derivative follows on a line {word}' = ...)"
         )
 
-    def refuse_missing_arrow(self, line: _Line) -> NoReturn:
+    def refuse_missing_arrow(self, line: Line) -> NoReturn:
         if line.token.kind == "end" or line.token.text == "@":
             first = line.tokens[0]
             hint = did_you_mean(first.text, KEYWORDS) if first.kind == "name" else ""
             line.refuse(
-                "this is neither a declaration (species, param, observe) nor a reaction, which has "
-                f"an arrow: -> (mass action), => (propensity) or <-> (reversible){hint}"
+                "this is neither a declaration (species, param, observe, variable), nor a rule "
+                "(X' = ...), nor a reaction, which has an arrow: -> (mass action), => (propensity) "
+                f"or <-> (reversible){hint}"
             )
         self.refuse_term(line)
 
-    def refuse_term(self, line: _Line) -> NoReturn:
+    def refuse_term(self, line: Line) -> NoReturn:
         """Refuse what stands where a side of a reaction should begin or go on."""
         token = line.token
+        derivative = _LEIBNIZ.match(line.text)
+        if derivative is not None:
+            name = shown(derivative.group(1))[1:-1]
+            line.refuse(f"the time derivative of {name} is written {name}' = ...", 0)
         before = line.tokens[line.place - 1] if line.place else None
         follows_term = before is not None and before.kind == "name"
         if token.kind == "name" and before is not None:
@@ -860,7 +494,10 @@ class _Reader:
         if token.text in ("(", ")"):
             line.refuse("a side of a reaction is a sum such as 2 P + Q, without brackets")
         if token.text == "=":
-            line.refuse("= declares names, after species, param or observe; an arrow is written ->")
+            line.refuse(
+                "= declares names, after species, param, observe or variable; an arrow is "
+                "written ->"
+            )
         if token.text in ("", "@") or token.kind == "arrow":
             if before is not None and before.text == "+":
                 line.refuse("a species is missing after +")
@@ -871,6 +508,13 @@ class _Reader:
         )
 
 
+_PRIMES = ("'", "\u2032")
+
+# A rule begins with a word and a prime. What is wrong with the word is found when it is read.
+_RULE = re.compile(r"[^\S\r\n]*([^\W\d][^\s'\u2032\"=@+*<>(),:-]*)[^\S\r\n]*['\u2032]")
+
+_LEIBNIZ = re.compile(r"\s*d\s*(\w+)\s*/\s*dt\b")
+
 _FIRST_WORD = re.compile(r"[^\S\r\n]*([^\W\d]\w*)")
 
 _FILE_NAME = re.compile(r"\S*\.[A-Za-z]{1,8}")
@@ -879,6 +523,7 @@ _EXAMPLES = {
     "species": "species S = 100, E",
     "param": "param k = 0.1, K = 40",
     "observe": "observe total = S + E",
+    "variable": "variable X = 1.5, Y",
 }
 
 _FOREIGN_KEYWORDS = {
@@ -887,7 +532,8 @@ _FOREIGN_KEYWORDS = {
     "parameter": "parameters are declared with param",
     "parameters": "parameters are declared with param",
     "params": "parameters are declared with param",
-    "var": "declare with param, species or observe",
+    "var": "declare with param, species, observe or variable",
+    "variables": "variables are declared with variable",
     "observable": "observables are declared with observe",
     "observables": "observables are declared with observe",
     "specie": "species are declared with species",

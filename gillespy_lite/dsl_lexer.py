@@ -73,7 +73,10 @@ _FOREIGN = {
     "{": "use round brackets",
     "}": "use round brackets",
     '"': "names and expressions are written without quotes",
-    "'": "names and expressions are written without quotes",
+    "'": "names and expressions are written without quotes, and a derivative begins a line of "
+    "its own, its rule: X' = ...",
+    "\u2032": "a derivative begins a line of its own, its rule: X' = ...",
+    "\u2019": "this is a typographic quote; the derivative in a rule is written X' = ...",
     "`": "names and expressions are written without quotes",
     "$": "there is no mark for constant species; write such a species on both sides, or use param",
     "\\": "a statement stands on one line, however long it is",

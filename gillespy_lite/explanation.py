@@ -59,6 +59,8 @@ class Explanation:
         Whole-number weights whose weighted sum of counts no reaction changes; independent.
     conserved_totals : ndarray, shape (n_laws,), int64
         Those sums in the initial state.
+    rules : tuple of Expression
+        Time derivative of each variable, without observables.
     methods : tuple of MethodVerdict
         What each method can do with the network, and why not where it cannot.
     """
@@ -68,14 +70,16 @@ class Explanation:
     stoichiometry_matrix: np.ndarray
     conservation_laws: np.ndarray
     conserved_totals: np.ndarray
+    rules: tuple[Expression, ...]
     methods: tuple[MethodVerdict, ...]
 
     def __str__(self) -> str:
         """Return the whole explanation as plain text."""
         sections = [
             self._overview(),
-            CONVENTION,
+            CONVENTION if self.reactions or not self.rules else "",
             self._reaction_text(),
+            self._rule_text(),
             self._value_text(),
             self._matrix_text(),
             self._conservation_text(),
@@ -96,6 +100,7 @@ class Explanation:
             (network.n_reactions, "reaction", "reactions"),
             (len(network.parameters), "parameter", "parameters"),
             (len(network.observables), "observable", "observables"),
+            *([(network.n_variables, "variable", "variables")] if self.rules else []),
         )
         return "Network with " + ", ".join(
             f"{number} {one if number == 1 else many}" for number, one, many in counts
@@ -111,6 +116,17 @@ class Explanation:
             else:
                 lines.append(f"      rate equation  {reading.rate}")
         return "\n".join(lines) if self.reactions else ""
+
+    def _rule_text(self) -> str:
+        if not self.rules:
+            return ""
+        network = self.network
+        lines = ["Rules (time derivative of each variable; in brackets its initial value)"]
+        for name, start, rate in zip(
+            network.variable_names, network.initial_variables, self.rules, strict=True
+        ):
+            lines.append(f"  {name}' = {rate}  ({name} = {start:g})")
+        return "\n".join(lines)
 
     def _value_text(self) -> str:
         network = self.network
@@ -141,6 +157,8 @@ class Explanation:
         return "\n".join([title, f"  {'':<{width}} {head}", *rows])
 
     def _conservation_text(self) -> str:
+        if not self.network.species_names:
+            return ""
         if not self.conservation_laws.size:
             return "Conservation laws\n  none"
         lines = ["Conservation laws"]
@@ -204,5 +222,6 @@ def explain(network: Network) -> Explanation:
         stoichiometry_matrix=network.stoichiometry_matrix,
         conservation_laws=laws,
         conserved_totals=np.asarray(laws @ network.initial_state),
+        rules=tuple(network.expanded_variable_rate(i) for i in range(network.n_variables)),
         methods=verdicts,
     )

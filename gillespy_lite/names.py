@@ -31,6 +31,7 @@ RESERVED: Mapping[str, str] = {
     "species": "a keyword",
     "param": "a keyword",
     "observe": "a keyword",
+    "variable": "a keyword",
     "and": "a logical operator",
     "or": "a logical operator",
     "not": "a logical operator",

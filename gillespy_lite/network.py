@@ -30,10 +30,13 @@ from .declarations import (
     MAX_COUNT,
     Observable,
     Parameter,
+    Rule,
     Species,
+    Variable,
     initial_problem,
     not_finite,
     number_of,
+    start_problem,
 )
 from .errors import NetworkError
 from .expressions import TIME, Expression, Number, Operand, as_expression
@@ -70,11 +73,14 @@ __all__ = [
     "RatedSide",
     "Reaction",
     "ReversibleReaction",
+    "Rule",
     "Species",
+    "Variable",
     "find_problem",
     "initial_problem",
     "nothing",
     "propensity",
+    "start_problem",
     "t",
 ]
 
@@ -88,6 +94,7 @@ class _Structure:
         "declared",
         "definitions",
         "expanded_rates",
+        "expanded_variable_rates",
         "memo",
         "observable_names",
         "observables",
@@ -97,6 +104,9 @@ class _Structure:
         "shared",
         "species_index",
         "species_names",
+        "state_index",
+        "variable_names",
+        "variable_rates",
     )
 
     def __init__(
@@ -105,17 +115,26 @@ class _Structure:
         parameter_names: tuple[str, ...],
         observables: tuple[Observable, ...],
         reactions: tuple[Reaction, ...],
+        variable_names: tuple[str, ...],
+        variable_rates: tuple[Expression | None, ...],
     ) -> None:
         self.species_names = species_names
+        self.variable_names = variable_names
+        self.variable_rates = variable_rates
         self.parameter_names = parameter_names
         self.observables = observables
         self.reactions = reactions
         self.observable_names = tuple(observable.name for observable in observables)
         self.species_index = {name: index for index, name in enumerate(species_names)}
         self.parameter_index = {name: index for index, name in enumerate(parameter_names)}
-        self.declared = frozenset((*species_names, *parameter_names, *self.observable_names))
+        state_names = species_names + variable_names
+        self.state_index = {name: index for index, name in enumerate(state_names)}
+        self.declared = frozenset(
+            (*species_names, *variable_names, *parameter_names, *self.observable_names)
+        )
         self.definitions: dict[str, Expression] = {}  # filled by `define`, when first needed
         self.expanded_rates: dict[int, Expression] = {}
+        self.expanded_variable_rates: dict[int, Expression] = {}
         self.memo: dict[Any, Any] = {}  # other modules' results
         self.shared: dict[str, Any] = {}  # this module's
 
@@ -132,7 +151,14 @@ class _Structure:
         self.definitions = definitions
 
     def key(self) -> tuple[Any, ...]:
-        return self.species_names, self.parameter_names, self.observables, self.reactions
+        return (
+            self.species_names,
+            self.parameter_names,
+            self.observables,
+            self.reactions,
+            self.variable_names,
+            self.variable_rates,
+        )
 
     def hash(self) -> int:
         known: int | None = self.shared.get("hash")
@@ -181,11 +207,38 @@ _EXAMPLES = {
     "Species": 'Species("S", 100)',
     "Parameter": 'Parameter("k", 0.1)',
     "Observable": 'Observable("total", S + P)',
+    "Variable": 'Variable("X", 1.5)',
 }
 
 
+def _rules(
+    variables: Iterable[Variable], rules: Mapping[Variable | str, Operand | float]
+) -> list[Rule]:
+    """Return the rates that the variables carry, and those given beside them."""
+    if not isinstance(rules, Mapping):
+        raise TypeError(
+            f"rules must map variables to their rates, like {{X: r*X*(1 - X)}}, not {rules!r}"
+        )
+    found = [Rule(one.name, one.rate) for one in variables if one.rate is not None]
+    for variable, rate in rules.items():
+        name = getattr(variable, "name", variable)
+        if not isinstance(name, str):
+            raise TypeError(f"the keys of rules are variables or their names, not {variable!r}")
+        found.append(Rule(normal_name(name), as_expression(rate)))
+    return found
+
+
+def _ruled(variables: Iterable[Variable], rules: Iterable[Rule]) -> tuple[Variable, ...]:
+    """Return the variables with the rates that the rules give them."""
+    rates = dict(rules)
+    return tuple(Variable(one.name, one.initial, rates[one.name]) for one in variables)
+
+
+_NO_RULES: Mapping[Variable | str, Operand | float] = {}
+
+
 class Network:
-    """A reaction network: species, reactions, parameters and observables.
+    """A reaction network: species, variables, reactions, parameters and observables.
 
     Networks never change, are equal when their declarations are, and can be keys of dicts.
     ``print(network)`` shows the network in the language, and ``Network.parse(str(network))`` is
@@ -193,14 +246,20 @@ class Network:
 
     Parameters
     ----------
-    species : iterable of Species
-        At least one. Their order is the order of columns in results.
+    species : iterable of Species, optional
+        Their order is the order of columns in results. A network has at least one species or
+        variable.
     reactions : iterable of Reaction or ReversibleReaction, optional
         A reversible reaction becomes two.
     parameters : iterable of Parameter, optional
         Each may use those before it.
     observables : iterable of Observable, optional
         Each may use those before it.
+    variables : iterable of Variable, optional
+        Their columns follow those of the species.
+    rules : mapping of Variable or str to Expression or float, optional
+        Time derivatives of the variables that carry no rate of their own, per unit time:
+        ``rules={X: a*X - b*X*Y, Y: c*X*Y - d*Y}``. Each variable has one rate.
 
     Raises
     ------
@@ -209,31 +268,37 @@ class Network:
         not a whole number or a rate negative.
     """
 
-    __slots__ = ("_initials", "_known", "_structure", "_values")
+    __slots__ = ("_initials", "_known", "_starts", "_structure", "_values")
     _structure: _Structure
-    _initials: tuple[int | Expression, ...]
+    _initials: tuple[int | Expression, ...]  # of the species
+    _starts: tuple[float | Expression, ...]  # of the variables
     _values: tuple[float | Expression, ...]
     _known: dict[str, Any]  # what was worked out from the numbers, on demand
 
     def __init__(
         self,
-        species: Iterable[Species],
+        species: Iterable[Species] = (),
         reactions: Iterable[Reaction | ReversibleReaction] = (),
         parameters: Iterable[Parameter] = (),
         observables: Iterable[Observable] = (),
+        variables: Iterable[Variable] = (),
+        rules: Mapping[Variable | str, Operand | float] = _NO_RULES,
     ) -> None:
         given: object = species
         if isinstance(given, str):
             raise TypeError("to read a network from text, call Network.parse(text)")
-        self._fill(
+        parts = (
             _all_of(Species, species, "species"),
             tuple(_flattened(reactions)),
             _all_of(Parameter, parameters, "parameters"),
             _all_of(Observable, observables, "observables"),
         )
-        problem = find_problem(self.species, self.reactions, self.parameters, self.observables)
+        unruled = _all_of(Variable, variables, "variables")
+        all_rules = _rules(unruled, rules)
+        problem = find_problem(*parts, unruled, all_rules)
         if problem is not None:
             raise NetworkError(problem.message)
+        self._fill(*parts, _ruled(unruled, all_rules))
 
     def _fill(
         self,
@@ -241,16 +306,20 @@ class Network:
         reactions: tuple[Reaction, ...],
         parameters: tuple[Parameter, ...],
         observables: tuple[Observable, ...],
+        variables: tuple[Variable, ...],
     ) -> None:
         structure = _Structure(
             tuple(one.name for one in species),
             tuple(parameter.name for parameter in parameters),
             observables,
             reactions,
+            tuple(variable.name for variable in variables),
+            tuple(variable.rate for variable in variables),
         )
         self._set(
             structure,
             tuple(one.initial for one in species),
+            tuple(variable.initial for variable in variables),
             tuple(parameter.value for parameter in parameters),
         )
 
@@ -258,10 +327,12 @@ class Network:
         self,
         structure: _Structure,
         initials: tuple[int | Expression, ...],
+        starts: tuple[float | Expression, ...],
         values: tuple[float | Expression, ...],
     ) -> None:
         object.__setattr__(self, "_structure", structure)
         object.__setattr__(self, "_initials", initials)
+        object.__setattr__(self, "_starts", starts)
         object.__setattr__(self, "_values", values)
         object.__setattr__(self, "_known", {})
 
@@ -272,10 +343,12 @@ class Network:
         reactions: tuple[Reaction, ...],
         parameters: tuple[Parameter, ...],
         observables: tuple[Observable, ...],
+        variables: tuple[Variable, ...] = (),
+        rules: Iterable[Rule] = (),
     ) -> Network:
         """Build a network from parts with which `find_problem` found nothing wrong."""
         network = object.__new__(cls)
-        network._fill(species, reactions, parameters, observables)
+        network._fill(species, reactions, parameters, observables, _ruled(variables, rules))
         return network
 
     @classmethod
@@ -338,6 +411,18 @@ class Network:
         return known
 
     @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The variables with their rules; their columns in results follow those of the species."""
+        known = self._known.get("variables")
+        if known is None:
+            structure = self._structure
+            known = tuple(
+                map(Variable, structure.variable_names, self._starts, structure.variable_rates)
+            )
+            self._known["variables"] = known
+        return known
+
+    @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters."""
         known = self._known.get("parameters")
@@ -362,6 +447,16 @@ class Network:
         return self._structure.species_names
 
     @property
+    def variable_names(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return self._structure.variable_names
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the species, then of the variables: what the rate equations integrate."""
+        return self._structure.species_names + self._structure.variable_names
+
+    @property
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the parameters."""
         return self._structure.parameter_names
@@ -375,6 +470,11 @@ class Network:
     def n_species(self) -> int:
         """Number of species."""
         return len(self._structure.species_names)
+
+    @property
+    def n_variables(self) -> int:
+        """Number of variables."""
+        return len(self._structure.variable_names)
 
     @property
     def n_reactions(self) -> int:
@@ -442,6 +542,34 @@ class Network:
         return counts
 
     @property
+    def initial_variables(self) -> NDArray[np.float64]:
+        """Initial values of the variables, shape (n_variables,), read-only.
+
+        Raises
+        ------
+        NetworkError
+            If an initial value that depends on parameters is not finite for the values that were
+            set.
+        """
+        known = self._known.get("initial_variables")
+        if known is None:
+            known = np.array(self._evaluated_starts(), dtype=np.float64)
+            known.flags.writeable = False
+            self._known["initial_variables"] = known
+        return known
+
+    def _evaluated_starts(self) -> list[float]:
+        values = dict(zip(self.parameter_names, self.parameter_values.tolist(), strict=True))
+        starts = []
+        for name, initial in zip(self.variable_names, self._starts, strict=True):
+            start = number_of(initial, values)
+            problem = start_problem(start)
+            if problem:
+                raise NetworkError(f"the variable {name!r} {problem}")
+            starts.append(start)
+        return starts
+
+    @property
     def stoichiometry_matrix(self) -> NDArray[np.int64]:
         """Net change of each species by each reaction, shape (n_species, n_reactions), read-only.
 
@@ -471,7 +599,7 @@ class Network:
     # -- Expressions
 
     def expanded(self, expression: Operand | float) -> Expression:
-        """Return an expression in terms of species, parameters and `t` alone.
+        """Return an expression in terms of species, variables, parameters and `t` alone.
 
         Parameters
         ----------
@@ -504,7 +632,7 @@ class Network:
         return tree.substitute({word: structure.definitions[word] for word in used})
 
     def expanded_rate(self, index: int) -> Expression:
-        """Return the rate of one reaction in terms of species, parameters and `t` alone.
+        """Return the rate of one reaction without observables.
 
         Parameters
         ----------
@@ -514,20 +642,44 @@ class Network:
         Returns
         -------
         Expression
-            For mass action the rate constant, without the product over the reactants.
+            In terms of species, variables, parameters and `t` alone. For mass action the rate
+            constant, without the product over the reactants.
         """
         rates = self._structure.expanded_rates
         if index not in rates:
             rates[index] = self.expanded(self.reactions[index].rate)
         return rates[index]
 
+    def expanded_variable_rate(self, index: int) -> Expression:
+        """Return the time derivative of one variable without observables.
+
+        Parameters
+        ----------
+        index : int
+            Which of `variables`.
+
+        Returns
+        -------
+        Expression
+            In terms of species, variables, parameters and `t` alone, per unit time.
+        """
+        rates = self._structure.expanded_variable_rates
+        if index not in rates:
+            rate = self._structure.variable_rates[index]
+            assert rate is not None  # `find_problem` refuses a variable without a rule
+            rates[index] = self.expanded(rate)
+        return rates[index]
+
     # -- Relatives
 
     def _related(
-        self, initials: tuple[int | Expression, ...], values: tuple[float | Expression, ...]
+        self,
+        initials: tuple[int | Expression, ...],
+        starts: tuple[float | Expression, ...],
+        values: tuple[float | Expression, ...],
     ) -> Network:
         relative = object.__new__(type(self))
-        relative._set(self._structure, initials, values)
+        relative._set(self._structure, initials, starts, values)
         return relative
 
     def with_parameters(
@@ -565,18 +717,18 @@ class Network:
             if not math.isfinite(number):
                 raise NetworkError(not_finite(name, number))
             changed[place] = number
-        return self._related(self._initials, tuple(changed))
+        return self._related(self._initials, self._starts, tuple(changed))
 
     def with_initial(
         self, mapping: Mapping[str, float] | None = None, /, **counts: float
     ) -> Network:
-        """Return the network with other initial counts of some species.
+        """Return the network with other initial counts of species, or values of variables.
 
         Parameters
         ----------
-        mapping : mapping of str to int, optional
-            Counts by name, in molecules.
-        **counts : int
+        mapping : mapping of str to int or float, optional
+            By name: counts of species in molecules, values of variables.
+        **counts : int or float
             The same as keywords.
 
         Returns
@@ -587,20 +739,28 @@ class Network:
         Raises
         ------
         NetworkError
-            If a name is no species of the network, or a count is negative or not whole.
+            If a name is no species or variable of the network, a count is negative or not whole,
+            or a value not finite.
         """
-        changed = list(self._initials)
-        index = self._structure.species_index
-        for name, count in ({**mapping, **counts} if mapping else counts).items():
+        initials, starts = list(self._initials), list(self._starts)
+        index, n_species = self._structure.state_index, self.n_species
+        for name, start in ({**mapping, **counts} if mapping else counts).items():
             place = index.get(name)
             if place is None:
-                place = self._find(name, index, "species")
-            number = _plain_number(count, "the initial count of", name)
-            problem = initial_problem(number)
-            if problem:
-                raise NetworkError(f"species {name!r} {problem}")
-            changed[place] = round(number)
-        return self._related(tuple(changed), self._values)
+                place = self._find(name, index, "species or variable" if starts else "species")
+            if place < n_species:
+                number = _plain_number(start, "the initial count of", name)
+                problem = initial_problem(number)
+                if problem:
+                    raise NetworkError(f"species {name!r} {problem}")
+                initials[place] = round(number)
+            else:
+                number = _plain_number(start, "the initial value of", name)
+                problem = start_problem(number)
+                if problem:
+                    raise NetworkError(f"the variable {name!r} {problem}")
+                starts[place - n_species] = number
+        return self._related(tuple(initials), tuple(starts), self._values)
 
     def _find(self, name: Any, index: Mapping[str, int], kind: str) -> int:
         """Return the place of a name that was not found as it was typed."""
@@ -609,9 +769,10 @@ class Network:
             raise TypeError(f"{kind} names are strings, not {name!r}")
         if normal_name(name) in index:
             return index[normal_name(name)]
-        if kind == "parameter" and name in self.species_names:
-            advice = f"; {name!r} is a species, set with with_initial"
-        elif kind == "species" and name in self.parameter_names:
+        if kind == "parameter" and name in self._structure.state_index:
+            what = "species" if name in self.species_names else "variable"
+            advice = f"; {name!r} is a {what}, set with with_initial"
+        elif kind != "parameter" and name in self.parameter_names:
             advice = f"; {name!r} is a parameter, set with with_parameters"
         else:
             advice = did_you_mean(name, index) or (
@@ -640,6 +801,7 @@ class Network:
             return True
         return (
             self._initials == other._initials
+            and self._starts == other._starts
             and self._values == other._values
             and (
                 self._structure is other._structure
@@ -652,7 +814,7 @@ class Network:
 
     def __hash__(self) -> int:
         """Return a hash of all declarations."""
-        return hash((self._structure.hash(), self._initials, self._values))
+        return hash((self._structure.hash(), self._initials, self._starts, self._values))
 
     def __copy__(self) -> Network:
         """Return itself: nothing can change."""
@@ -692,6 +854,8 @@ class Network:
             _plural(self.n_reactions, "reaction", "reactions"),
             _plural(len(self.parameter_names), "parameter", "parameters"),
         ]
+        if self.variable_names:
+            sizes.insert(1, _plural(self.n_variables, "variable", "variables"))
         if self.observable_names:
             sizes.append(_plural(len(self.observable_names), "observable", "observables"))
         return f"<Network: {', '.join(sizes)}>"
@@ -700,13 +864,14 @@ class Network:
         return network_html(self)
 
     def to_latex(self) -> str:
-        """Return the reactions with their rates as LaTeX.
+        """Return the reactions with their rates, and the rules, as LaTeX.
 
         Returns
         -------
         str
             An ``align*`` environment (amsmath): each reaction, its rate constant over the arrow,
-            or its propensity beside a double arrow. Names are escaped.
+            or its propensity beside a double arrow; then the time derivative of each variable.
+            Names are escaped.
         """
         return network_latex(self)
 

@@ -11,10 +11,13 @@ import numpy as np
 from .declarations import (
     Observable,
     Parameter,
+    Rule,
     Species,
+    Variable,
     initial_problem,
     not_finite,
     number_of,
+    start_problem,
 )
 from .expression_display import number_text
 from .expressions import MAX_NESTING, MAX_NODES, Call, Expression, Number, Symbol
@@ -33,18 +36,21 @@ class Problem(NamedTuple):
     """What is wrong with a network, and with which declaration, so that text can point at it."""
 
     message: str
-    kind: str  # "species", "parameter", "observable", "reaction", or "" for the whole network
+    kind: str  # "species", "variable", "parameter", ..., "rule", or "" for the whole network
     position: int  # which of them
     word: str = ""  # the name at fault, if it is one name
     see: tuple[str, int] | None = None  # another declaration of that name, which explains it
     is_repeated: bool = False  # whether the fault is that the name is declared twice
+    at_name: bool = False  # whether the fault is in what is declared, not in its expression
 
 
 _ARTICLE = {
     "species": "a species",
+    "variable": "a variable",
     "parameter": "a parameter",
     "observable": "an observable",
     "reaction": "a reaction",
+    "rule": "a rule",
 }
 
 
@@ -56,11 +62,13 @@ class _Names:
         species: Sequence[Species],
         parameters: Sequence[Parameter],
         observables: Sequence[Observable],
+        variables: Sequence[Variable],
     ) -> None:
         self.declared: dict[str, tuple[str, int]] = {}
         self.repeated: list[Problem] = []
-        groups: tuple[tuple[str, Sequence[Species | Parameter | Observable]], ...] = (
+        groups: tuple[tuple[str, Sequence[Species | Variable | Parameter | Observable]], ...] = (
             ("species", species),
+            ("variable", variables),
             ("parameter", parameters),
             ("observable", observables),
         )
@@ -114,21 +122,27 @@ def find_problem(
     reactions: Sequence[Reaction],
     parameters: Sequence[Parameter],
     observables: Sequence[Observable],
+    variables: Sequence[Variable] = (),
+    rules: Sequence[Rule] = (),
 ) -> Problem | None:
-    """Return the first thing that is wrong with a network whose parts are valid by themselves."""
-    names = _Names(species, parameters, observables)
+    """Return the first thing that is wrong with a network whose parts are valid by themselves.
+
+    The rates that `variables` may carry do not count: `rules` holds them.
+    """
+    names = _Names(species, parameters, observables, variables)
     for problem in names.repeated:
         return problem
-    if not species:
-        return Problem("a network needs at least one species", "", 0)
+    if not species and not variables and not rules:
+        return Problem("a network needs at least one species or variable", "", 0)
     checks = (
         _check_reaction_names(reactions),
         _check_parameters(names, parameters),
-        _check_initials(names, species, parameters),
+        _check_initials(names, species, variables, parameters),
         _check_observables(names, observables),
         _check_reactions(names, reactions),
-        _check_sizes(species, reactions, parameters, observables),
-        _check_values(species, parameters),
+        _check_rules(names, variables, rules),
+        _check_sizes(species, reactions, parameters, observables, variables, rules),
+        _check_values(species, parameters, variables),
     )
     return next((problem for check in checks for problem in check), None)
 
@@ -206,24 +220,34 @@ def _circle(start: str, used: str, definitions: Mapping[str, object]) -> list[st
 
 
 def _check_initials(
-    names: _Names, species: Sequence[Species], parameters: Sequence[Parameter]
+    names: _Names,
+    species: Sequence[Species],
+    variables: Sequence[Variable],
+    parameters: Sequence[Parameter],
 ) -> Iterator[Problem]:
     allowed = {parameter.name: None for parameter in parameters}
-    for index, one in enumerate(species):
-        if isinstance(one.initial, Expression):
-            word = names.first_outside(one.initial, allowed)
-            if word is None:
-                continue
-            owner = f"the initial count of {one.name!r}"
-            if word == "t" or word in names.declared:
-                message = f"{owner} uses {word!r}; it may use numbers and parameters only"
-            else:
-                message = names.unknown(owner, word)
-            yield Problem(message, "species", index, word)
+    groups: tuple[tuple[str, str, Sequence[Species | Variable]], ...] = (
+        ("species", "count", species),
+        ("variable", "value", variables),
+    )
+    for kind, what, group in groups:
+        for index, one in enumerate(group):
+            if isinstance(one.initial, Expression):
+                word = names.first_outside(one.initial, allowed)
+                if word is None:
+                    continue
+                owner = f"the initial {what} of {one.name!r}"
+                if word == "t" or word in names.declared:
+                    message = f"{owner} uses {word!r}; it may use numbers and parameters only"
+                else:
+                    message = names.unknown(owner, word)
+                yield Problem(message, kind, index, word)
 
 
 def _check_observables(names: _Names, observables: Sequence[Observable]) -> Iterator[Problem]:
-    allowed = dict.fromkeys(["t", *names.of("species"), *names.of("parameter")])
+    allowed = dict.fromkeys(
+        ["t", *names.of("species"), *names.of("variable"), *names.of("parameter")]
+    )
     for index, observable in enumerate(observables):
         word = names.first_outside(observable.expression, allowed)
         if word is not None:
@@ -249,6 +273,8 @@ def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[P
             elif declared[0] != "species":
                 label = _reaction_label(index, reaction)
                 message = f"{name!r} is {_ARTICLE[declared[0]]}; only species react ({label})"
+                if declared[0] == "variable":
+                    message += f", and a variable changes by its rule, {name}' = ... alone"
                 yield Problem(message, "reaction", index, name, see=declared)
         word = names.first_outside(reaction.rate, allowed)
         if word is not None:
@@ -273,6 +299,53 @@ def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[P
         if culprit is not None:
             message = f"in the rate of {_reaction_label(index, reaction)}, {culprit}"
             yield Problem(message, "reaction", index)
+
+
+def _check_rules(
+    names: _Names, variables: Sequence[Variable], rules: Sequence[Rule]
+) -> Iterator[Problem]:
+    allowed = {**names.declared, "t": ("", 0)}
+    first: dict[str, int] = {}
+    for index, rule in enumerate(rules):
+        name = rule.variable
+        kind, _ = names.declared.get(name, ("", 0))
+        if kind != "variable":
+            message = f"the rule {shown(name)[1:-1]}' = ... belongs to no variable: {shown(name)} "
+            if kind:
+                message += f"is {_ARTICLE[kind]}; {_NO_RULE[kind]}"
+            else:
+                advice = did_you_mean(name, names.of("variable"))
+                example = f"; declare it, for example variable {shown(name)[1:-1]} = 1"
+                message += f"is not declared{advice or example}"
+            see = names.declared.get(name)
+            yield Problem(message, "rule", index, name, see=see, at_name=True)
+        other = first.setdefault(name, index)
+        if other != index:
+            message = f"the variable {name!r} has two rules; remove one, or add up their rates"
+            yield Problem(message, "rule", index, name, ("rule", other), is_repeated=True)
+        word = names.first_outside(rule.rate, allowed)
+        if word is not None:
+            message = names.unknown(f"the rule of {name!r}", word)
+            yield Problem(message, "rule", index, word)
+        culprit = _infinite_part(rule.rate)
+        if culprit is not None:
+            yield Problem(f"in the rule of {name!r}, {culprit}", "rule", index)
+    for index, variable in enumerate(variables):
+        if variable.name not in first:
+            message = (
+                f"the variable {variable.name!r} has no rule; give its time derivative on a line "
+                f"of its own, {variable.name}' = ..., which is 0 if it stays as it is (rate= or "
+                "rules= in Python)"
+            )
+            yield Problem(message, "variable", index, at_name=True)
+
+
+_NO_RULE = {
+    "species": "species change by reactions. Write 0 => S @ rate, or declare it with variable "
+    "instead of species",
+    "parameter": "parameters do not change. Declare it with variable instead of param",
+    "observable": "its expression says what it is at every time",
+}
 
 
 def _constant(expression: Expression) -> float | None:
@@ -310,12 +383,16 @@ def _check_sizes(
     reactions: Sequence[Reaction],
     parameters: Sequence[Parameter],
     observables: Sequence[Observable],
+    variables: Sequence[Variable],
+    rules: Sequence[Rule],
 ) -> Iterator[Problem]:
     expressions: list[tuple[str, int, float | Expression]] = [
         *(("parameter", index, item.value) for index, item in enumerate(parameters)),
         *(("species", index, item.initial) for index, item in enumerate(species)),
         *(("observable", index, item.expression) for index, item in enumerate(observables)),
         *(("reaction", index, item.rate) for index, item in enumerate(reactions)),
+        *(("variable", index, item.initial) for index, item in enumerate(variables)),
+        *(("rule", index, item.rate) for index, item in enumerate(rules)),
     ]
     # Counted before anything is put in: 60 observables that each square the one before them
     # would otherwise fill the memory.
@@ -344,7 +421,9 @@ def _check_sizes(
             extra[observables[index].name] = size - 1
 
 
-def _check_values(species: Sequence[Species], parameters: Sequence[Parameter]) -> Iterator[Problem]:
+def _check_values(
+    species: Sequence[Species], parameters: Sequence[Parameter], variables: Sequence[Variable]
+) -> Iterator[Problem]:
     values: dict[str, float] = {}
     for index, parameter in enumerate(parameters):
         value = parameter.value
@@ -356,3 +435,7 @@ def _check_values(species: Sequence[Species], parameters: Sequence[Parameter]) -
             problem = initial_problem(number_of(one.initial, values))
             if problem:
                 yield Problem(f"species {one.name!r} {problem}", "species", index)
+    for index, variable in enumerate(variables):
+        problem = start_problem(number_of(variable.initial, values))
+        if problem:
+            yield Problem(f"the variable {variable.name!r} {problem}", "variable", index)

@@ -6,7 +6,6 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .declarations import Parameter
 from .expression_display import latex_name, number_text
 from .expressions import Expression
 from .reactions import Reaction, ReversibleReaction, Terms, side_text
@@ -67,8 +66,15 @@ def network_text(network: Network) -> str:
             ),
         ),
         *_declared(
+            "variable",
+            (
+                one.name if one.initial == 0 else f"{one.name} = {_number_text(one.initial)}"
+                for one in network.variables
+            ),
+        ),
+        *_declared(
             "param",
-            (f"{parameter.name} = {_value_text(parameter)}" for parameter in network.parameters),
+            (f"{one.name} = {_number_text(one.value)}" for one in network.parameters),
         ),
         *(f"observe {one.name} = {one.expression}" for one in network.observables),
     ]
@@ -76,12 +82,12 @@ def network_text(network: Network) -> str:
         str(forward) if reverse is None else str(ReversibleReaction(forward, reverse))
         for forward, reverse in _reaction_lines(network.reactions)
     ]
-    lines = [*declarations, "", *reactions] if reactions else declarations
+    rules = [f"{one.name}' = {one.rate}" for one in network.variables]
+    lines = [*declarations, *([""] if reactions or rules else []), *reactions, *rules]
     return "\n".join(lines) + "\n"
 
 
-def _value_text(parameter: Parameter) -> str:
-    value = parameter.value
+def _number_text(value: float | Expression) -> str:
     return str(value) if isinstance(value, Expression) else number_text(value)
 
 
@@ -111,9 +117,11 @@ def network_html(network: Network) -> str:
     )
     tables = (
         table("Species", ((one.name, one.initial) for one in network.species)),
-        table("Parameters", ((one.name, _value_text(one)) for one in network.parameters)),
+        table("Variables", ((one.name, _number_text(one.initial)) for one in network.variables)),
+        table("Parameters", ((one.name, _number_text(one.value)) for one in network.parameters)),
         table("Observables", ((one.name, one.expression) for one in network.observables)),
         table("Reactions", reactions),
+        table("Rules", ((f"{one.name}' =", one.rate) for one in network.variables)),
     )
     return f"<div>{''.join(tables)}</div>"
 
@@ -126,7 +134,7 @@ def _side_latex(terms: Terms) -> str:
 
 
 def network_latex(network: Network) -> str:
-    """Return the reactions with their rates; what `Network.to_latex` returns."""
+    """Return the reactions with their rates, and the rules; what `Network.to_latex` returns."""
     lines = []
     for forward, reverse in _reaction_lines(network.reactions):
         left, right = _side_latex(forward.reactants), _side_latex(forward.products)
@@ -140,5 +148,10 @@ def network_latex(network: Network) -> str:
         else:
             line = rf"{left} &\Rightarrow {right} && {rate}"
         lines.append(line)
+    for variable in network.variables:
+        assert variable.rate is not None
+        name = latex_name(variable.name)
+        left = rf"\frac{{\mathrm{{d}}{name}}}{{\mathrm{{d}}t}}"
+        lines.append(f"{left} &= {variable.rate.to_latex()}")
     body = " \\\\\n".join(lines)
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 
-from .declarations import Species
+from .declarations import Species, Variable
 from .errors import NetworkError
 from .expressions import TIME, Expression, Number, Operand, Symbol, as_expression
 from .names import checked_name
@@ -143,7 +143,7 @@ def _merged(entries: Iterable[Any]) -> Terms:
         if len(entry) != 2:
             raise NetworkError(f"{entry!r} is not a pair of a species and a count")
         species, count = entry
-        name = species.name if isinstance(species, Species) else species
+        name = species.name if isinstance(species, Species | Variable) else species
         name = checked_name(name, "species")
         is_whole = isinstance(count, numbers.Real) and not isinstance(count, bool | np.bool_)
         if not is_whole or not float(count).is_integer() or count < 1:

@@ -52,7 +52,7 @@ class RunPlan:
     method: Method
     method_reason: str
     times: np.ndarray  # (n_times,) float64
-    species: tuple[str, ...]  # recorded species, the columns of `counts`
+    species: tuple[str, ...]  # recorded species and variables, the columns of `counts`
     observables: tuple[str, ...]  # recorded observables, the columns of `values`
     request: Request
     stack_depth: int
@@ -78,7 +78,7 @@ class RunPlan:
             self.network.n_species, arrays.form.size
         )
         return Walker(
-            state=np.ones(self.network.n_species + 1, dtype=np.int64),
+            state=np.ones(self.compiled.initial_state.size, dtype=np.int64),
             stream=np.zeros(4, dtype=np.uint64),
             clock=np.zeros(N_CLOCKS),
             counter=np.zeros(N_COUNTERS, dtype=np.int64),
@@ -151,7 +151,7 @@ def plan_run(
     compiled = compile_network(network)
     chosen, reason = choose_method(method, compiled, method_options)
     species, observables = _check_outputs(network, outputs)
-    index = {name: i for i, name in enumerate(network.species_names)}
+    index = {name: i for i, name in enumerate(network.state_names)}
     expressions = {one.name: one.expression for one in network.observables}
     observed, observed_depth = compile_expressions(
         network, [expressions[name] for name in observables]
@@ -269,6 +269,8 @@ def choose_method(
     if refusal is not None:
         able = [name for name, other in METHODS.items() if other().refusal(compiled) is None]
         remedy = f"methods that can: {', '.join(able)}" if able else "no method can yet"
+        if method == "auto" and able:
+            remedy += f"; auto does not choose among them, so write method={able[0]!r}"
         raise MethodError(f"{refusal}; {remedy}")
     return chosen, reason
 
@@ -277,23 +279,24 @@ def _check_outputs(
     network: Network, outputs: Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if outputs is None:
-        return network.species_names, ()
+        return network.state_names, ()
     if isinstance(outputs, str):
         outputs = [outputs]
     names = [str(getattr(one, "name", one)) for one in outputs]
     if not names:
         raise ValueError("outputs is empty; name the species and observables to record")
-    known = [*network.species_names, *network.observable_names]
+    known = [*network.state_names, *network.observable_names]
+    variable = ", a variable" * bool(network.variable_names)
     for k, name in enumerate(names):
         if name not in known:
             raise NetworkError(
-                f"outputs names '{name}', which is neither a species nor an observable of this "
-                f"network{did_you_mean(name, known)}"
+                f"outputs names '{name}', which is neither a species{variable} nor an observable "
+                f"of this network{did_you_mean(name, known)}"
             )
         if name in names[:k]:
             raise ValueError(f"outputs names '{name}' twice")
     return (
-        tuple(name for name in names if name in network.species_names),
+        tuple(name for name in names if name in network.state_names),
         tuple(name for name in names if name in network.observable_names),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import compile_rate_equations
+from .compilation import compile_rate_equations, state_change_matrix
 from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
 from .kernels.arrays import Output, Walker
 from .kernels.walking import (
@@ -71,7 +71,7 @@ def simulate(
     every_event : bool, optional
         Give one row per event (one per leap in tau-leaping) instead of one per sampling time.
     outputs : sequence of str, optional
-        Species and observables to record; all species by default.
+        Species, variables and observables to record; all species and variables by default.
     stop_when : str or Expression, optional
         A condition such as ``"X >= 80"`` on species, observables and parameters. The trajectory
         ends at the event that makes it true, `result.hitting_time`; from there on the state is
@@ -88,8 +88,8 @@ def simulate(
     Returns
     -------
     Trajectory
-        `counts` of shape (n_times, n_species), int64 molecules (float64 for ``"ode"``). A count at
-        time t includes any event at t.
+        `counts` of shape (n_times, n_species), int64 molecules. A count at time t includes any
+        event at t. For ``"ode"`` they are float64, and the columns of variables follow.
 
     Raises
     ------
@@ -247,9 +247,9 @@ def _solve(
             )
     network = plan.network
     equations, stack_depth = compile_rate_equations(network)
-    system = RateEquationSystem(equations, stack_depth, network.stoichiometry_matrix)
-    amounts = np.empty((plan.times.size, network.n_species))
-    amounts[0] = network.initial_state
+    system = RateEquationSystem(equations, stack_depth, state_change_matrix(network))
+    amounts = np.empty((plan.times.size, len(network.state_names)))
+    amounts[0] = np.concatenate([network.initial_state, network.initial_variables])
     stopped: str | None = None
     failure: SimulationError | Interrupted | None = None
     n_done = 1
@@ -294,11 +294,11 @@ def _amounts_trajectory(plan: RunPlan, amounts: np.ndarray, stopped: str | None)
 
 
 def _observed(plan: RunPlan, amounts: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the recorded observables (n_times, n_values) of states (n_times, n_species)."""
+    """Return the recorded observables (n_times, n_values) of states (n_times, n_states)."""
     network = plan.network
     state: dict[str, Any] = {
         **dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True)),
-        **dict(zip(network.species_names, amounts.T, strict=True)),
+        **dict(zip(network.state_names, amounts.T, strict=True)),
         "t": times,
     }
     expressions = {one.name: one.expression for one in network.observables}

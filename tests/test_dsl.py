@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gillespy_lite.dsl import MAX_LINE, MAX_TEXT, parse_expression, parse_network, read_network
 from gillespy_lite.errors import NetworkError, ParseError
-from gillespy_lite.network import Network, Observable, Parameter, Reaction, Species
+from gillespy_lite.network import Network, Observable, Parameter, Reaction, Species, Variable
 from gillespy_lite.rate_laws import (
     FUNCTIONS,
     MAX_NESTING,
@@ -315,8 +315,11 @@ def expressions_of(known):
 @st.composite
 def networks(draw):
     known = draw(st.lists(names, min_size=1, max_size=9, unique_by=normal_name))
-    n_species = draw(st.integers(1, len(known)))
-    species_names, rest = known[:n_species], known[n_species:]
+    n_states = draw(st.integers(1, len(known)))
+    n_variables = draw(st.integers(0, n_states))
+    n_species = n_states - n_variables
+    species_names, variable_names = known[:n_species], known[n_species:n_states]
+    rest = known[n_states:]
     n_parameters = draw(st.integers(0, len(rest)))
     parameters = []
     for index, name in enumerate(rest[:n_parameters]):
@@ -328,11 +331,18 @@ def networks(draw):
     species = [Species(name, draw(st.integers(0, 2**53))) for name in species_names]
     observables = []
     for index, name in enumerate(rest[n_parameters:]):
-        allowed = known[: n_species + n_parameters + index]
+        allowed = known[: n_states + n_parameters + index]
         observables.append(Observable(name, draw(expressions_of(allowed))))
-    side = st.lists(st.tuples(st.sampled_from(species_names), st.integers(1, 3)), max_size=3)
+    variables = []
+    for name in variable_names:
+        start = draw(st.one_of(numbers, numbers.map(lambda number: -number)))
+        if n_parameters and draw(st.booleans()):
+            start = start * Symbol(draw(st.sampled_from(rest[:n_parameters])))
+        variables.append(Variable(name, start, draw(expressions_of(known))))
+    terms = st.tuples(st.sampled_from(species_names or ["none"]), st.integers(1, 3))
+    side = st.lists(terms, max_size=3)
     reactions = []
-    for index in range(draw(st.integers(0, 5))):
+    for index in range(draw(st.integers(0, 5)) if species_names else 0):
         forward = Reaction(
             draw(side),
             draw(side),
@@ -352,7 +362,7 @@ def networks(draw):
                 )
             )
     try:
-        return Network(species, reactions, parameters, observables)
+        return Network(species, reactions, parameters, observables, variables)
     except NetworkError:  # a name used twice, an infinite constant, ...
         assume(False)
 
@@ -366,6 +376,8 @@ def test_text_reads_back_as_the_same_network(network):
     assert str(again) == str(network)
     assert np.array_equal(again.parameter_values, network.parameter_values)
     assert np.array_equal(again.initial_state, network.initial_state)
+    assert np.array_equal(again.initial_variables, network.initial_variables)
+    assert again.variables == network.variables
     assert np.array_equal(again.stoichiometry_matrix, network.stoichiometry_matrix)
 
 
@@ -389,8 +401,8 @@ def test_any_text_is_read_or_refused_with_a_place(text):
 
 
 WORDS = (
-    "species param observe S E k t e 0 2 1.5 1e3 -> => <-> @ , : + - * / ^ ** ( ) < <= == != = "
-    "and or not if exp min piecewise hill ∅ # 2S .5 pi"
+    "species param observe variable V V' ' S E k t e 0 2 1.5 1e3 -> => <-> @ , : + - * / ^ ** ( ) "
+    "< <= == != = and or not if exp min piecewise hill ∅ # 2S .5 pi"
 )
 tokens = st.lists(st.sampled_from(WORDS.split()), max_size=14)
 
@@ -398,12 +410,12 @@ tokens = st.lists(st.sampled_from(WORDS.split()), max_size=14)
 @settings(max_examples=500, deadline=None)
 @given(tokens)
 def test_any_mixture_of_words_is_read_or_refused_with_a_place(words):
-    text = "species S = 3, E\nparam k = 2\n" + " ".join(words)
+    text = "species S = 3, E\nparam k = 2\nvariable V\nV' = 1\n" + " ".join(words)
     error = mistake_in(text)
     if error is None:
         assert parse_network(str(parse_network(text))) == parse_network(text)
     else:
-        assert error.line in {1, 2, 3}
+        assert error.line in {1, 2, 3, 4, 5}
         assert 1 <= error.column <= len(error.line_text) + 1
 
 
@@ -467,6 +479,39 @@ MISTAKES = {
     "circular observables": ("observe a = S + »b, b = a", "observable 'a' is circular"),
     "later observable": ("observe a = »b\nobserve b = S", "declared after it"),
     "unknown in an observable": ("observe a = S + »Q", "unknown name 'Q'"),
+    # variables and their rules
+    "variable without a rule": ("variable »A = 2", "'A' has no rule; .* A' = ..., which is 0 if"),
+    "two rules": ("variable A\nA' = 1\n»A' = 2", r"two rules; .*\(the other is on line 4\)"),
+    "rule for nothing": ("variable Ab = 1\n»Ac' = 1", "no variable: 'Ac' is not declared; declare"),
+    "rule for a near name": ("variable Abc\n»Abd' = 1", "did you mean 'Abc'?"),
+    "rule for a species": ("»S' = 1", r"'S' is a species; species change by .*on line 1"),
+    "rule for a parameter": ("»k' = 1", r"'k' is a parameter; parameters do not .*on line 2"),
+    "rule for an observable": ("observe o = S\n»o' = 1", "'o' is an observable; its expression"),
+    "rule for the time": ("»t' = 1", "'t' is a reserved word"),
+    "unknown in a rule": ("variable A\nA' = 2*»q", "the rule of 'A' uses the unknown name 'q'"),
+    "infinite part of a rule": ("variable A\nA' = »A*(1/0)", "in the rule of 'A', '1/0' is inf"),
+    "variable as a reactant": ("variable A\nA' = 1\n»A -> 0 @ k", "'A' is a variable; only .* A'"),
+    "variable as a product": ("variable A\nA' = 1\nS -> S + »A @ k", "'A' is a variable; only"),
+    "variable in a parameter": ("param q = »A\nvariable A\nA' = 1", "'A', which is a variable"),
+    "variable in a count": ("species Q = »A\nvariable A\nA' = 1", "numbers and parameters only"),
+    "variable as its own start": ("variable A = »A\nA' = 1", "numbers and parameters only"),
+    "unknown start": ("variable A = »q\nA' = 1", "the initial value of 'A' uses the unknown"),
+    "infinite start": ("variable A = »1/0\nA' = 1", "'A' would start at inf"),
+    "variable and species": ("variable »S = 3\nS' = 1", "for a species and a variable.*line 1"),
+    "second derivative": ("variable A\nA'»' = -A", "first derivative; .* A' = V and V' = "),
+    "comparison for a rule": ("variable A\nA' »== 1", "A' begins the rule of a variable: A' = "),
+    "arrow for a rule": ("variable A\nA' »=> 1", "A' begins the rule of a variable: A' = "),
+    "prime in a reaction": ("S' »+ E -> 0 @ k", "S' begins the rule of a variable"),
+    "prime alone": ("variable A\nA'»", "A' begins the rule of a variable"),
+    "rule without a rate": ("variable A\nA' =»", "the expression is missing after A' ="),
+    "two rules on a line": ("variable A\nA' = 1»,", "one rule; write the next one on a line"),
+    "rule with an @": ("variable A\nA' = k »@ 2", "a rule has no @"),
+    "rule that goes on": ("variable A\nA' = k »: 2", "':' cannot follow a complete rule"),
+    "derivative in a rate": ("variable A\nA' = 2*A»'", "a derivative begins a line of its own"),
+    "prime in a rate": ("S -> 0 @ k*S»\u2032", "a derivative begins a line of its own"),
+    "typographic quote": ("variable A\nA»\u2019 = 1", "a typographic quote; .* X' = "),
+    "derivative of Leibniz": ("variable A\n»dA/dt = 1", "time derivative of A is written A' = "),
+    "variable after a word": ("var »A", "declare with param, species, observe or variable"),
     # reactions
     "no arrow": ("S »E @ k", "a \\+ is missing between 'S' and 'E'"),
     "no arrow, one side": ("S »@ k", "an arrow: -> .*=> .*<->"),
@@ -589,7 +634,7 @@ def test_mistakes_are_pointed_at_and_explained(what):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the text is empty; .* species S = 100"),
+        ("", "the text is empty; .* species S = 100 or variable X = 1.5"),
         ("\n  # nothing but a comment\n\n", "the text is empty"),
         ("param k = 1", "at least one species"),
         ("model.txt", r"Network.read\(path\)"),

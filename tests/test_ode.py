@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy import integrate, linalg
 
 import gillespy_lite as gl
-from gillespy_lite.compilation import compile_rate_equations
+from gillespy_lite.compilation import compile_rate_equations, state_change_matrix
 from gillespy_lite.errors import MethodError, NetworkError, SimulationError
 from gillespy_lite.methods.ode import _SPARSE_FROM, Ode, RateEquationSystem
 
@@ -24,7 +24,7 @@ def solve(text: str, t, **options):
 
 def system_of(network: gl.Network) -> RateEquationSystem:
     equations, depth = compile_rate_equations(network)
-    return RateEquationSystem(equations, depth, network.stoichiometry_matrix)
+    return RateEquationSystem(equations, depth, state_change_matrix(network))
 
 
 # ---- Closed forms -------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def sampler_arrays() -> dict[str, np.ndarray]:
 def rate_equation_arrays() -> dict[str, np.ndarray]:
     network = gl.Network.parse(NETWORKS["rate laws"])
     equations, depth = compile_rate_equations(network)
-    rates, slopes = np.zeros(network.n_reactions), np.zeros(equations.slope_reaction.size)
+    rates, slopes = np.zeros(network.n_reactions), np.zeros(equations.slope_rate.size)
     state, stack = np.array([3.5, 8.25, 0.75, 1e-7, 1.0]), np.zeros(depth)
     fill_rates(equations, state, 0.5, stack, rates)
     fill_rate_derivatives(equations, state, 0.5, stack, slopes)

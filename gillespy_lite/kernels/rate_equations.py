@@ -13,19 +13,23 @@ __all__ = ["RateEquations", "fill_rate_derivatives", "fill_rates"]
 
 
 class RateEquations(NamedTuple):
-    """Rates as arrays. As in `ReactionArrays`, the state's last entry is always 1."""
+    """Rates as arrays: of the reactions, then of the variables (rate rules).
+
+    The state holds the amounts of the species, then the variables. As in `ReactionArrays`, its last
+    entry is always 1.
+    """
 
     # Mass action of at most two molecules: coefficient[j] * y[first[j]] * y[second[j]].
     coefficient: np.ndarray  # (n_reactions,) float64, per unit time
     first: np.ndarray  # (n_reactions,) int64
     second: np.ndarray  # (n_reactions,) int64
-    laws: Programs  # one a reaction: the whole rate of all others, empty for those above
+    laws: Programs  # one a rate: the whole of all others and of rules, empty for those above
     # Reaction j of the form `=>` fades out when one of needed[start[j]:start[j + 1]] runs out.
-    needed_start: np.ndarray  # (n_reactions + 1,) int64
+    needed_start: np.ndarray  # (n_rates + 1,) int64
     needed: np.ndarray  # (n_entries,) int64
-    # The non-zero derivatives, d rate[reaction] / d y[species].
-    slope_reaction: np.ndarray  # (n_slopes,) int64
-    slope_species: np.ndarray  # (n_slopes,) int64
+    # The derivatives that are not always zero, d rate[slope_rate[k]] / d y[slope_state[k]].
+    slope_rate: np.ndarray  # (n_slopes,) int64
+    slope_state: np.ndarray  # (n_slopes,) int64
     slopes: Programs  # one a derivative; empty where the formula for two molecules gives it
     parameters: np.ndarray  # (n_parameters,) float64
 
@@ -56,7 +60,7 @@ def _presence(state, species):
 
 @kernel
 def fill_rates(equations, state, time, stack, rates):
-    """Write the rate of every reaction into `rates` (n_reactions,), events per unit time."""
+    """Write every rate into `rates` (n_rates,): of reactions, then of variables, per unit time."""
     laws = equations.laws
     for j in range(rates.size):
         if laws.start[j] == laws.start[j + 1]:
@@ -77,7 +81,7 @@ def fill_rate_derivatives(equations, state, time, stack, slopes):
     """Write the derivatives of the rates by the state into `slopes` (n_slopes,)."""
     programs, parameters = equations.slopes, equations.parameters
     for k in range(slopes.size):
-        j, i = equations.slope_reaction[k], equations.slope_species[k]
+        j, i = equations.slope_rate[k], equations.slope_state[k]
         slopes[k] = 0.0
         if programs.start[k] < programs.start[k + 1]:
             scarcest = _scarcest(equations, j, state)

@@ -26,6 +26,7 @@ class Method:
     is_exact: ClassVar[bool]
     is_stochastic: ClassVar[bool]
     supports_time_dependence: ClassVar[bool]
+    supports_variables: ClassVar[bool]
 
     def options(self) -> dict[str, int | float | str | bool | None]:
         """Return the options by name."""
@@ -66,6 +67,12 @@ class Method:
 
     def refusal(self, compiled: CompiledNetwork) -> str | None:
         """Return why this method cannot do this network, or None if it can."""
+        variables = compiled.network.variable_names
+        if variables and not self.supports_variables:
+            return (
+                f"the variable {variables[0]!r} follows a differential equation, which method "
+                f"'{self.name}' cannot solve"
+            )
         if compiled.time_dependent and not self.supports_time_dependence:
             return (
                 f"the rate of reaction {compiled.time_dependent[0]} depends explicitly on the "
@@ -80,6 +87,7 @@ class StochasticMethod(Method):
 
     is_stochastic: ClassVar[bool] = True
     supports_time_dependence: ClassVar[bool] = False
+    supports_variables: ClassVar[bool] = False
     # (network, request, walker, output, first_index, budget) -> why it returned
     kernel: ClassVar[Any]
 

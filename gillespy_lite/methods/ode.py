@@ -22,35 +22,37 @@ _STEPS_BETWEEN_CHECKS = 20_000
 
 
 class RateEquationSystem:
-    """Right-hand side and Jacobian of y' = N r(y, t) for SciPy."""
+    """Right-hand side and Jacobian of y' = N r(y, t) for SciPy.
 
-    def __init__(
-        self, equations: RateEquations, stack_depth: int, stoichiometry: np.ndarray
-    ) -> None:
+    y holds the amounts of the species, then the variables; r the rates of the reactions, then those
+    of the variables; `change` is N, (n_states, n_rates).
+    """
+
+    def __init__(self, equations: RateEquations, stack_depth: int, change: np.ndarray) -> None:
         from scipy import sparse
 
-        n_species, n_reactions = stoichiometry.shape
+        n_states, n_rates = change.shape
         self._equations = equations
         self._stack = np.zeros(stack_depth)
-        self._state = np.ones(n_species + 1)
-        self._rates = np.zeros(n_reactions)
-        self._slopes = np.zeros(equations.slope_reaction.size)
-        self.is_sparse = n_species >= _SPARSE_FROM
-        self._change = sparse.csr_array(stoichiometry.astype(np.float64))
-        # The slopes come ordered by reaction and species, which is how rows are stored.
+        self._state = np.ones(n_states + 1)
+        self._rates = np.zeros(n_rates)
+        self._slopes = np.zeros(equations.slope_rate.size)
+        self.is_sparse = n_states >= _SPARSE_FROM
+        self._change = sparse.csr_array(change)
+        # The slopes come ordered by rate and state, which is how rows are stored.
         self._rate_slopes = sparse.csr_array(
-            (self._slopes, (equations.slope_reaction, equations.slope_species)),
-            shape=(n_reactions, n_species),
+            (self._slopes, (equations.slope_rate, equations.slope_state)),
+            shape=(n_rates, n_states),
         )
 
     def right_hand_side(self, time: float, state: np.ndarray) -> np.ndarray:
-        """Return the time derivatives (n_species,) of the amounts, molecules per unit time."""
+        """Return the time derivatives (n_states,): molecules, or units of a variable, per time."""
         self._state[:-1] = state
         fill_rates(self._equations, self._state, float(time), self._stack, self._rates)
         return np.asarray(self._change @ self._rates)
 
     def jacobian(self, time: float, state: np.ndarray) -> Any:
-        """Return d y' / d y, (n_species, n_species), sparse for large networks."""
+        """Return d y' / d y, (n_states, n_states), sparse for large networks."""
         self._state[:-1] = state
         fill_rate_derivatives(self._equations, self._state, float(time), self._stack, self._slopes)
         self._rate_slopes.data[:] = self._slopes
@@ -62,13 +64,14 @@ class RateEquationSystem:
 class Ode(Method):
     """The rate equations: deterministic, for the limit of large counts.
 
-    The rate of ``2 A -> B @ c`` is c A**2 / 2. Amounts are real numbers, in molecules. The
-    Jacobian is derived from the rate laws and handed to the solver, sparse for large networks.
+    The rate of ``2 A -> B @ c`` is c A**2 / 2. Amounts are real numbers, in molecules. Variables
+    are integrated beside them, by their rules. The Jacobian is derived from the rate laws and the
+    rules and handed to the solver, sparse for large networks.
 
     Parameters
     ----------
     rtol, atol : float
-        Relative and absolute tolerance (in molecules) of each step.
+        Relative and absolute tolerance (in molecules, or in the unit of a variable) of each step.
     solver : {"LSODA", "BDF", "Radau"}
         SciPy's solver; ``BDF`` replaces ``LSODA`` where the Jacobian is sparse.
     max_step : float
@@ -92,6 +95,7 @@ class Ode(Method):
     is_exact: ClassVar[bool] = False
     is_stochastic: ClassVar[bool] = False
     supports_time_dependence: ClassVar[bool] = True
+    supports_variables: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.solver not in _SOLVERS:
@@ -112,7 +116,7 @@ class Ode(Method):
         amounts: np.ndarray,
         times: np.ndarray,
     ) -> Iterator[int]:
-        """Fill `amounts` (n_times, n_species) from its first row on.
+        """Fill `amounts` (n_times, n_states) from its first row on.
 
         Gives, after each step of the solver, how many of the times are done; it can be left at
         any point.

@@ -62,7 +62,8 @@ def draw_network(
     A reaction's box shows its name, or its rate if it has none, and ``∅`` where it makes or
     takes from nothing. Dashed lines join a reaction to the species that it needs but does not
     change: catalysts, and species that occur in its rate. A reaction and its reverse, one after
-    the other, share a box; open arrowheads point to what the reverse makes.
+    the other, share a box; open arrowheads point to what the reverse makes. Variables and their
+    rules are left out.
 
     Parameters
     ----------
@@ -82,12 +83,16 @@ def draw_network(
     Raises
     ------
     ValueError
-        If there are more than 100 reactions to draw, or nothing at all, or a reaction is unknown.
+        If there are more than 100 reactions to draw, or nothing at all (a network of variables
+        alone), or a reaction is unknown.
     """
     reaction_boxes = _reaction_boxes(network, _chosen_reactions(network, reactions))
     species = _species_to_draw(network, reaction_boxes, everything=reactions is None)
     if not species:
-        raise ValueError("there is nothing to draw: the network has no species")
+        raise ValueError(
+            "there is nothing to draw: the network has no species"
+            + ", and variables are left out of the picture" * bool(network.variable_names)
+        )
     arrows = _arrows(network, species, reaction_boxes)
     labels = [_shortened(name, _SPECIES_LENGTH) for name in species]
     labels += [box.label for box in reaction_boxes]

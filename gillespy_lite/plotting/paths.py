@@ -289,7 +289,7 @@ def plot_phase(
     result : Trajectory or Ensemble
         Of an ensemble, the first trajectories and the mean are drawn.
     x, y : str, optional
-        Species or observables; by default the first two recorded.
+        Species, variables or observables; by default the first two recorded.
     n_paths : int, optional
         Trajectories drawn of an ensemble.
     ax : matplotlib Axes, optional
@@ -298,7 +298,7 @@ def plot_phase(
     Returns
     -------
     matplotlib Axes
-        With both counts in molecules.
+        With counts in molecules.
 
     Raises
     ------
@@ -332,8 +332,8 @@ def plot_phase(
     (end,) = ax.plot(x_line[-1:], y_line[-1:], marker="s", **marks)
     entries.append(Entry(start, f"start, t = {result.times[0]:g}"))
     entries.append(Entry(end, f"end, t = {result.times[-1]:g}"))
-    ax.set_xlabel(value_label([x_name], result.species))
-    ax.set_ylabel(value_label([y_name], result.species))
+    ax.set_xlabel(value_label([x_name], result.species, result.network.variable_names))
+    ax.set_ylabel(value_label([y_name], result.species, result.network.variable_names))
     tidy(ax)
     add_legend(ax, entries)
     return ax
@@ -394,7 +394,7 @@ def _label_time_axes(
     ax: Axes, result: Trajectory | Ensemble | EnsembleStatistics, names: Sequence[str]
 ) -> None:
     ax.set_xlabel(TIME_LABEL)
-    ax.set_ylabel(value_label(names, result.species))
+    ax.set_ylabel(value_label(names, result.species, result.network.variable_names))
     ax.margins(x=0.0)
     tidy(ax)
 

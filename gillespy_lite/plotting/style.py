@@ -86,15 +86,19 @@ def plain_text(text: str) -> str:
     return "".join(replacements.get(character, character) for character in text)
 
 
-def value_label(names: Sequence[str], species: Sequence[str]) -> str:
-    """Return the label of an axis that shows `names`, with its unit."""
-    if all(name in species for name in names):
-        return COUNT_LABEL if len(names) != 1 else f"{plain_text(names[0])} (molecules)"
+def value_label(names: Sequence[str], species: Sequence[str], variables: Sequence[str] = ()) -> str:
+    """Return the label of an axis that shows `names`, with its unit.
+
+    `species` are the names of columns of counts, of which `variables` are not in molecules.
+    """
+    kinds = [
+        "variable" if name in variables else COUNT_LABEL if name in species else "observable"
+        for name in names
+    ]
     if len(names) == 1:
-        return plain_text(names[0])
-    if any(name in species for name in names):
-        return "count (molecules) or observable"
-    return "observable"
+        return plain_text(names[0]) + " (molecules)" * (kinds[0] == COUNT_LABEL)
+    order = (COUNT_LABEL, "variable", "observable")
+    return " or ".join(kind for kind in order if kind in kinds) or COUNT_LABEL
 
 
 def new_axes(ax: Axes | None, *, size: tuple[float, float] = (7.0, 4.3)) -> Axes:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..declarations import Observable, Species
+from ..declarations import Observable, Species, Variable
 from ..expressions import Expression
 from ..names import did_you_mean, normal_name, shown
 from ..network import Network
@@ -16,12 +16,12 @@ from .summaries import listed
 
 __all__ = ["Name", "RecordedPaths", "name_text", "unknown_name_message"]
 
-Name: TypeAlias = str | Species | Observable
+Name: TypeAlias = str | Species | Variable | Observable
 
 
 def name_text(name: Name) -> str:
     """Return the name as text in its one spelling; refuse what is no name."""
-    if isinstance(name, Species | Observable):
+    if isinstance(name, Species | Variable | Observable):
         return name.name
     if isinstance(name, str):
         return normal_name(name)
@@ -32,12 +32,15 @@ def name_text(name: Name) -> str:
 
 
 def unknown_name_message(network: Network, name: str) -> str:
-    """Return what to say about a name that is neither species nor observable."""
-    known = [*network.species_names, *network.observable_names]
+    """Return what to say about a name that no column can have."""
+    known = [*network.state_names, *network.observable_names]
+    kinds, one_kind = "species and observables", "species or observable"
+    if network.variable_names:
+        kinds, one_kind = "species, variables and observables", "species, variable or observable"
     if name in network.parameter_names:
-        return f"{name!r} is a parameter; results hold species and observables: {listed(known)}"
+        return f"{name!r} is a parameter; results hold {kinds}: {listed(known)}"
     return (
-        f"there is no species or observable {shown(name)}{did_you_mean(name, known)} "
+        f"there is no {one_kind} {shown(name)}{did_you_mean(name, known)} "
         f"(there are: {listed(known)})"
     )
 
@@ -45,7 +48,7 @@ def unknown_name_message(network: Network, name: str) -> str:
 class RecordedPaths(Recorded):
     """A result that keeps paths, whose columns are found by name.
 
-    The last axis of `counts` holds the species, that of `values` the observables.
+    The last axis of `counts` holds the species and variables, that of `values` the observables.
     """
 
     counts: NDArray[Any]
@@ -53,7 +56,7 @@ class RecordedPaths(Recorded):
 
     def __contains__(self, name: object) -> bool:
         """Whether ``self[name]`` has an answer."""
-        if not isinstance(name, str | Species | Observable):
+        if not isinstance(name, str | Species | Variable | Observable):
             return False
         try:
             self._find(name)
@@ -62,17 +65,17 @@ class RecordedPaths(Recorded):
         return True
 
     def __getitem__(self, name: Name) -> NDArray[Any]:
-        """Return the path, or all paths, of a species or an observable.
+        """Return the path, or all paths, of a species, a variable or an observable.
 
         Parameters
         ----------
-        name : str, Species or Observable
+        name : str, Species, Variable or Observable
             A recorded name, or an observable of the network whose species were recorded.
 
         Returns
         -------
         ndarray, shape (n_times,), or (n_trajectories, n_times) of an ensemble
-            Molecules for a species; the observable's own unit otherwise.
+            Molecules for a species; the own unit of a variable or an observable.
 
         Raises
         ------
@@ -104,9 +107,10 @@ class RecordedPaths(Recorded):
             return self.counts, self.species.index(text)
         if text in self.observables:
             return self.values, self.observables.index(text)
-        if text in network.species_names:
+        if text in network.state_names:
+            kind = "species" if text in network.species_names else "variable"
             raise KeyError(
-                f"species {text!r} was not recorded; add it to outputs= and run again "
+                f"{kind} {text!r} was not recorded; add it to outputs= and run again "
                 f"(recorded: {listed(self.columns)})"
             )
         if text not in network.observable_names:
@@ -116,7 +120,7 @@ class RecordedPaths(Recorded):
         symbols = expression.symbols()
         missing = ", ".join(
             repr(species)
-            for species in network.species_names
+            for species in network.state_names
             if species in symbols and species not in self.species
         )
         if missing:

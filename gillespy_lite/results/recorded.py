@@ -34,7 +34,7 @@ class Recorded:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of what was recorded: species, then observables."""
+        """Names of what was recorded: species, variables, then observables."""
         return self.species + self.observables
 
     @property

@@ -30,16 +30,17 @@ __all__ = ["Trajectory"]
 class Trajectory(RecordedPaths):
     """One path of the network: sampled on a grid, event by event, or solved as rate equations.
 
-    ``trajectory["P"]`` is the path of species or observable ``P``, of shape (n_times,).
+    ``trajectory["P"]`` is the path of species, variable or observable ``P``, of shape (n_times,).
 
     Attributes
     ----------
     times : ndarray, shape (n_times,), float64
         Times of the rows, in the time unit of the rate constants.
     counts : ndarray, shape (n_times, n_species_columns), int64 (float64 for method "ode")
-        Molecules at these times. A count at time t includes any event at t.
+        Molecules at these times. A count at time t includes any event at t. The columns of
+        variables, which method "ode" alone can follow, come last, in their own units.
     species : tuple of str
-        Names of the columns of `counts`.
+        Names of the columns of `counts`: species, then variables.
     values : ndarray, shape (n_times, n_observables), float64
         Recorded observables, each in its own unit.
     observables : tuple of str
@@ -96,7 +97,7 @@ class Trajectory(RecordedPaths):
         t : float
             Time between ``times[0]`` and `end_time`. On a grid, a time within a relative 1e-12
             of a grid time counts as that grid time.
-        name : str, Species or Observable, optional
+        name : str, Species, Variable or Observable, optional
             Only this one.
 
         Returns
