@@ -28,11 +28,11 @@ LAYERS = [
         *["sympy_conversion", "rate_laws", "declarations", "reactions", "network_checks"],
         *["network_display", "network", "conservation", "results"],
     ],
-    ["dsl_lexer", "dsl", "kernels"],
-    ["methods", "compilation"],
+    ["dsl_lexer", "dsl_expressions", "dsl", "kernels"],
+    ["methods", "compilation", "tape_writing", "network_tapes"],
     [
         *["randomness", "memory", "progress", "pace", "moment_tree", "run_plan", "simulation"],
-        "ensembles",
+        *["ensembles", "ode_rnn"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
@@ -49,6 +49,9 @@ FACADES = {
     ("results", "Trajectory.plot", "plotting"),
     ("results", "Ensemble.plot", "plotting"),
     ("results", "EnsembleStatistics.plot", "plotting"),
+    ("ode_rnn", "Comparison.plot", "plotting"),
+    ("ode_rnn", "FitResult.plot", "plotting"),
+    ("ode_rnn", "Profile.plot", "plotting"),
     ("results", "Ensemble.replay", "ensembles"),
 }
 

@@ -54,6 +54,41 @@ def fill_exponential(stream, out):
 
 
 @numba.njit
+def fill_normal(stream, out):
+    for i in range(out.size):
+        out[i] = streams.normal(stream)
+
+
+@numba.njit
+def fill_normal_with_sign_of_the_layer(stream, out):
+    # A mutant: the sign is a bit that chose the layer already, the slip found by Doornik (2005).
+    for i in range(out.size):
+        bits = streams._next_bits(stream)
+        layer = bits & np.uint64(255)
+        sign = 1.0 - 2.0 * np.float64(bits & np.uint64(1))
+        x = np.float64(bits >> np.uint64(11)) * streams._NORMAL_WIDTH[layer]
+        while (bits >> np.uint64(11)) >= streams._NORMAL_INSIDE[layer]:
+            x = abs(streams.normal(stream))  # the wedges and the tail stay right
+            if x > 0.0:
+                break
+        out[i] = sign * x
+
+
+@numba.njit
+def fill_normal_tail(stream, out):
+    for i in range(out.size):
+        out[i] = streams._normal_tail(stream)
+
+
+@numba.njit
+def fill_exponential_tail(stream, out):
+    # A mutant: beyond the last layer, the exponential proposal without its rejection.
+    for i in range(out.size):
+        edge = streams._NORMAL_TAIL
+        out[i] = edge + streams.exponential(stream) / edge
+
+
+@numba.njit
 def fill_poisson(stream, mean, out):
     for i in range(out.size):
         out[i] = streams.poisson(stream, mean)
@@ -209,6 +244,92 @@ def test_layers_of_the_ziggurat_have_equal_areas():
     assert_allclose((streams._TAIL + 1.0) * math.exp(-streams._TAIL), area[0], rtol=1e-9)
     assert_allclose(streams._WIDTH * 2.0**53, edge[:256], rtol=1e-12)
     inside = streams._INSIDE.astype(np.float64) * 2.0**-53
+    assert_allclose(inside[1:], edge[2:] / edge[1:256], atol=1e-15)
+
+
+def normal_tail_pvalue(x: np.ndarray) -> float:
+    """Compare what lies beyond the last layer with the normal law there."""
+    tail, edge = np.abs(x[np.abs(x) > streams._NORMAL_TAIL]), streams._NORMAL_TAIL
+    return ks_pvalue(tail, lambda z: 1.0 - stats.norm.sf(z) / stats.norm.sf(edge))
+
+
+def sign_pvalue(x: np.ndarray) -> float:
+    """Ask whether the sign is a fair coin that knows nothing about the magnitude."""
+    probability = -np.expm1(stats.norm.logsf(np.abs(x)) + math.log(2.0))
+    # Cells narrow enough at the flanks to tell the layers apart.
+    cell = np.minimum((probability * 1_000).astype(np.int64), 999)
+    return joint_pvalue((x > 0).astype(np.int64), cell, np.full((2, 1_000), 1.0 / 2_000))
+
+
+@pytest.mark.statistical
+def test_normal_draws_follow_their_law_also_in_the_tails():
+    x = draws(fill_normal, 4_000_000, seed=5)
+    # 4,000 cells of equal probability, so narrow that a wrong layer of the 256 would show.
+    cell = np.minimum((stats.norm.cdf(x) * 4_000).astype(np.int64), 3_999)
+    assert chi_square_pvalue(cell, np.full(4_000, 1.0 / 4_000)) > THRESHOLD
+    # Power: a standard deviation 2 % off is rejected.
+    cell = np.minimum((stats.norm.cdf(1.02 * x) * 4_000).astype(np.int64), 3_999)
+    assert chi_square_pvalue(cell, np.full(4_000, 1.0 / 4_000)) < THRESHOLD
+    # The same in cells of equal width 1/50: the edges between layers, on the scale of x.
+    edges = np.concatenate([[-np.inf], np.arange(-4.0, 4.01, 0.02), [np.inf]])
+    assert cells_pvalue(np.histogram(x, edges)[0], np.diff(stats.norm.cdf(edges))) > THRESHOLD
+    # How many lie far out, on either side, and where beyond the last layer (3.654...).
+    for edge in (2.0, 3.0, streams._NORMAL_TAIL, 4.0, 4.5):
+        for side in (x, -x):
+            beyond = int((side > edge).sum())
+            assert binomial_pvalue(beyond, x.size, float(stats.norm.sf(edge))) > THRESHOLD
+    assert normal_tail_pvalue(x) > THRESHOLD
+    assert 4.6 < x.max() < 6.6  # P(outside) = 2e-4
+    assert 4.6 < -x.min() < 6.6
+    # Successive draws are independent.
+    cell = np.minimum((stats.norm.cdf(x) * 40).astype(np.int64), 39)
+    assert joint_pvalue(cell[::2], cell[1::2], np.full((40, 40), 1.0 / 1600.0)) > THRESHOLD
+
+
+@pytest.mark.statistical
+def test_normal_draws_have_the_moments_of_their_law_up_to_the_eighth():
+    # E x^k is (k - 1)!! for even k. Power: a standard deviation .3 % off is 8 standard errors of
+    # the second moment; a mean of .003 is 6 of the first.
+    x = draws(fill_normal, 4_000_000, seed=6)
+    law = [1.0 if k == 0 else (0.0 if k % 2 else float(np.prod(np.arange(k - 1, 0, -2))))
+           for k in range(17)]  # fmt: skip
+
+    def pvalue(x: np.ndarray, k: int) -> float:
+        error = math.sqrt((law[2 * k] - law[k] ** 2) / x.size)
+        return normal_pvalue((x**k).mean(), law[k], error)
+
+    assert min(pvalue(x, k) for k in range(1, 9)) > THRESHOLD
+    assert pvalue(1.003 * x, 2) < THRESHOLD
+    assert pvalue(x + 0.003, 1) < THRESHOLD
+
+
+@pytest.mark.statistical
+def test_sign_layer_and_place_of_a_normal_draw_come_from_different_bits():
+    # 4e6 draws see a sign that follows the layer; the mutant does just that.
+    assert sign_pvalue(draws(fill_normal, 4_000_000, seed=7)) > THRESHOLD
+    mutant = draws(fill_normal_with_sign_of_the_layer, 4_000_000, seed=7)
+    assert sign_pvalue(mutant) < THRESHOLD
+
+
+@pytest.mark.statistical
+def test_the_tail_beyond_the_last_layer_follows_the_normal_law():
+    # Only 2.6e-4 of all draws get there, so it is drawn from directly.
+    assert normal_tail_pvalue(draws(fill_normal_tail, 1_000_000, seed=8)) > THRESHOLD
+    # Power: the proposal alone, a tail without its rejection, is noticed.
+    assert normal_tail_pvalue(draws(fill_exponential_tail, 1_000_000, seed=8)) < THRESHOLD
+
+
+def test_layers_under_the_normal_curve_have_equal_areas():
+    edge = np.sqrt(-2.0 * np.log(streams._NORMAL_DENSITY))
+    assert edge[256] == 0.0
+    assert (np.diff(edge) < 0.0).all()
+    area = edge[1:256] * np.diff(streams._NORMAL_DENSITY[1:])
+    assert_allclose(area, area[0], rtol=1e-9)
+    tail = math.sqrt(2.0 * math.pi) * stats.norm.sf(streams._NORMAL_TAIL)
+    strip = streams._NORMAL_TAIL * math.exp(-0.5 * streams._NORMAL_TAIL**2)
+    assert_allclose(strip + tail, area[0], rtol=1e-9)
+    assert_allclose(streams._NORMAL_WIDTH * 2.0**53, edge[:256], rtol=1e-12)
+    inside = streams._NORMAL_INSIDE.astype(np.float64) * 2.0**-53
     assert_allclose(inside[1:], edge[2:] / edge[1:256], atol=1e-15)
 
 
@@ -369,6 +490,14 @@ GOLDEN_EXPONENTIALS = [
     1.5953285038507776,
     1.039227496384099,
 ]
+GOLDEN_NORMALS = [
+    0.4661201706808103,
+    0.3254224565372456,
+    -0.06596683298355333,
+    0.9393492321670139,
+    1.4663847907718064,
+    -1.1403365188008192,
+]
 GOLDEN_POISSONS = [0, 2, 5, 7, 1076, 1000076666]
 
 
@@ -390,6 +519,7 @@ def test_version_1_of_the_streams_draws_these_bits():
 def test_version_1_of_the_streams_draws_these_numbers():
     # Not a hash: the last bit of exp and log is the C library's own.
     assert_allclose(draws(fill_exponential, 6, seed=2024), GOLDEN_EXPONENTIALS, rtol=1e-14)
+    assert_allclose(draws(fill_normal, 6, seed=2024), GOLDEN_NORMALS, rtol=1e-14)
     means = [0.5, 5.0, 9.99, 10.0, 1e3, 1e9]
     found = [int(draws(fill_poisson, 3, mean, seed=2024)[2]) for mean in means]
     assert found == GOLDEN_POISSONS
