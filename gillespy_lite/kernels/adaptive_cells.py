@@ -91,7 +91,7 @@ def _explicit_attempt(tape, tableau, tolerance, cells, inputs, noise, w, y, new,
     k = work.k
     n, step = np.uint64(y.size), cells.size[0]
     for stage in range(np.uint64(tableau.b.size)):
-        fill_stage(tableau, stage, n, step, y, k, w, tape.states)
+        fill_stage(_ONE, tableau, stage, n, step, y, k, w, tape.states)
         load_drivers(_ONE, tape, cells, 0, tableau.c[stage], inputs, noise, w)
         _run(tape, tape.prologue, tape.essential, tape.shift, w)
         take_outputs(_ONE, tape, n, w, k[stage])

@@ -18,6 +18,7 @@ import numpy as np
 
 from .jit import inlined, kernel
 from .tapes import LANES, pull_back_tape, push_tape, run_tape
+from .vectors import add_scaled, clear, scale_onto
 
 __all__ = [
     "Cells",
@@ -122,13 +123,20 @@ def add_input_adjoints(lanes, tape, cells, cell, position, bar, inputs_bar):
 
 
 @inlined
-def fill_stage(tableau, stage, n, step, y, k, w, at):
+def fill_stage(lanes, tableau, stage, n, step, y, k, w, at):
     """Write the state at which a stage takes its slopes into the slots from `at` on."""
-    for i in range(n):
-        total = 0.0
-        for j in range(stage):
-            total += tableau.a[stage, j] * k[j, i]
-        w[at + i] = y[i] + step * total
+    if lanes == _ONE:
+        for i in range(n):
+            total = 0.0
+            for j in range(stage):
+                total += tableau.a[stage, j] * k[j, i]
+            w[at + i] = y[i] + step * total
+    else:
+        for i in range(_ZERO, n, _LANES):
+            clear(w, at + i)
+            for j in range(stage):
+                add_scaled(w, k[j], at + i, i, tableau.a[stage, j])
+            scale_onto(w, y, at + i, i, step)
 
 
 @inlined
@@ -179,7 +187,7 @@ def _unroll(lanes):
         for cell in range(first, last):
             step = cells.size[cell]
             for stage in range(n_stages):
-                fill_stage(tableau, stage, n, step, y, k, w, at)
+                fill_stage(lanes, tableau, stage, n, step, y, k, w, at)
                 load_drivers(lanes, tape, cells, cell, tableau.c[stage], inputs, noise, w)
                 run(tape, tape.prologue, tape.essential, tape.shift, w)
                 take_outputs(lanes, tape, n // lanes, w, k[stage])
@@ -195,6 +203,7 @@ def _unroll(lanes):
 
 def _retrace(lanes):
     run, pull_back = run_tape[int(lanes)], pull_back_tape[int(lanes)]
+    is_single = lanes == _ONE
 
     def retrace_explicit(
         tape, tableau, cells, first, last, trail, w, bar, y_bar, k_bar, states_bar, inputs_bar
@@ -234,12 +243,19 @@ def _retrace(lanes):
                         # Added, because two states may have the same slope, so one slot.
                         bar[to + lane] += k_bar[stage, source + lane]
                 pull_back(tape, tape.prologue, tape.essential, tape.shift, w, bar)
-                for i in range(n):
-                    share = bar[at + i]
-                    bar[at + i] = 0.0
-                    y_bar[i] += share
-                    for j in range(stage):
-                        k_bar[j, i] += step * tableau.a[stage, j] * share
+                if is_single:
+                    for i in range(n):
+                        share = bar[at + i]
+                        bar[at + i] = 0.0
+                        y_bar[i] += share
+                        for j in range(stage):
+                            k_bar[j, i] += step * tableau.a[stage, j] * share
+                else:
+                    for i in range(_ZERO, n, _LANES):
+                        add_scaled(y_bar, bar, i, at + i, 1.0)
+                        for j in range(stage):
+                            add_scaled(k_bar[j], bar, i, at + i, step * tableau.a[stage, j])
+                        clear(bar, at + i)
                 add_input_adjoints(lanes, tape, cells, cell, tableau.c[stage], bar, inputs_bar)
         if first == 0:
             pull_back(tape, _ZERO, tape.prologue, tape.prologue_shift, w, bar)
@@ -265,8 +281,8 @@ def push_explicit(
     for cell in range(first, last):
         step = cells.size[cell]
         for stage in range(n_stages):
-            fill_stage(tableau, stage, n, step, y, k, w, at)
-            fill_stage(tableau, stage, n * _LANES, step, y_dot, k_dot, dot, at * _LANES)
+            fill_stage(_ONE, tableau, stage, n, step, y, k, w, at)
+            fill_stage(_LANES, tableau, stage, n * _LANES, step, y_dot, k_dot, dot, at * _LANES)
             load_drivers(_ONE, tape, cells, cell, tableau.c[stage], inputs, noise, w)
             load_inputs(_LANES, tape, cells, cell, tableau.c[stage], inputs_dot, dot)
             _run_one(tape, tape.prologue, tape.essential, tape.shift, w)

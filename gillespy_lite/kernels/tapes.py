@@ -30,6 +30,7 @@ from .vectors import (
     retrace_multiply,
     retrace_sum,
     subtract,
+    weighted_sum,
 )
 
 __all__ = ["LANES", "TAPE_CODES", "Tape", "pull_back_tape", "push_tape", "run_tape"]
@@ -161,9 +162,7 @@ def _run(lanes):
                             total += tape.weight[k] * w[tape.term[k]]
                         w[o] = total
                     else:
-                        clear(w, o)
-                        for k in range(tape.first[i], tape.second[i]):
-                            add_scaled(w, w, o, tape.term[k] * lanes, tape.weight[k])
+                        weighted_sum(w, o, tape.term, tape.weight, tape.first[i], tape.second[i])
             elif code == ADD:
                 for i in range(start, stop):
                     a, b, o = tape.first[i] * lanes, tape.second[i] * lanes, (shift + i) * lanes
@@ -386,9 +385,7 @@ def push_tape(tape, first_group, last_group, shift, w, dot):
         if code == SUM:
             for i in range(start, stop):
                 o = (shift + i) * _LANES
-                clear(dot, o)
-                for k in range(tape.first[i], tape.second[i]):
-                    add_scaled(dot, dot, o, tape.term[k] * _LANES, tape.weight[k])
+                weighted_sum(dot, o, tape.term, tape.weight, tape.first[i], tape.second[i])
         elif code <= DIVIDE:
             for i in range(start, stop):
                 a, b, o = tape.first[i], tape.second[i], shift + i

@@ -12,6 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "retrace_divide",
     "retrace_multiply",
     "retrace_sum",
+    "scale_onto",
     "subtract",
+    "weighted_sum",
 ]
 
 WIDTH = 8  # doubles; as many as the widest registers hold, and no harm where they are narrower
@@ -57,11 +60,32 @@ class _Operands:
 
     def everywhere(self, argument: int) -> Any:
         """Return a number in all lanes."""
+        return self.repeated(self._arguments[argument])
+
+    def repeated(self, number: Any) -> Any:
+        """Return a number in all lanes."""
         vector = ir.Constant(_VECTOR, ir.Undefined)
         for lane in range(WIDTH):
             place = ir.Constant(ir.IntType(32), lane)
-            vector = self.builder.insert_element(vector, self._arguments[argument], place)
+            vector = self.builder.insert_element(vector, number, place)
         return vector
+
+    def element(self, array: int, index: Any) -> Any:
+        """Return one element of argument `array`."""
+        make = self._context.make_array(self._kinds[array])
+        start = make(self._context, self.builder, self._arguments[array]).data
+        return self.builder.load(self.builder.gep(start, [index]))
+
+    def load_at(self, array: int, place: Any) -> Any:
+        """Return the vector at a place of argument `array`."""
+        make = self._context.make_array(self._kinds[array])
+        start = make(self._context, self.builder, self._arguments[array]).data
+        first = self.builder.bitcast(self.builder.gep(start, [place]), _VECTOR.as_pointer())
+        return self.builder.load(first, align=8)
+
+    def argument(self, which: int) -> Any:
+        """Return an argument that is a number."""
+        return self._arguments[which]
 
 
 Emit = Callable[[_Operands], None]
@@ -76,7 +100,7 @@ def _code(emit: Emit) -> Callable[..., Any]:
 
 
 def _vector_form(emit: Emit) -> Callable[[Any], Any]:
-    """Let compiled code use `emit` in place of a Python function of two, four or five arguments."""
+    """Let compiled code use `emit` in place of a Python function of two, four, ... arguments."""
 
     def decorate(function: Any) -> Any:
         n_arguments = function.__code__.co_argcount
@@ -100,6 +124,16 @@ def _vector_form(emit: Emit) -> Callable[[Any], Any]:
             @overload(function, jit_options=_OPTIONS)
             def choose_4(w, o, a, b):
                 return lambda w, o, a, b: vector_4(w, o, a, b)  # noqa: PLW0108
+
+        elif n_arguments == 6:
+
+            @intrinsic
+            def vector_6(typing: Any, w: Any, o: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+                return types.void(w, o, a, b, c, d), _code(emit)
+
+            @overload(function, jit_options=_OPTIONS)
+            def choose_6(w, o, a, b, c, d):
+                return lambda w, o, a, b, c, d: vector_6(w, o, a, b, c, d)  # noqa: PLW0108
 
         else:
 
@@ -161,6 +195,41 @@ def add_scaled(v, w, o, a, weight):
     """Add weight * w[a:] to v[o:]."""
     for lane in range(WIDTH):
         v[int(o) + lane] = v[int(o) + lane] + weight * w[int(a) + lane]
+
+
+def _emit_weighted_sum(x: _Operands) -> None:
+    builder = x.builder
+    # LLVM keeps this in a register; a sum kept in w waits for memory after each term.
+    total = cgutils.alloca_once_value(builder, _ZERO)
+    first, last = x.argument(4), x.argument(5)
+    with cgutils.for_range(builder, builder.sub(last, first)) as loop:
+        k = builder.add(first, loop.index)
+        place = builder.mul(x.element(2, k), ir.Constant(ir.IntType(64), WIDTH))
+        term = builder.fmul(x.repeated(x.element(3, k)), x.load_at(0, place))
+        builder.store(builder.fadd(builder.load(total), term), total)
+    x.store(builder.load(total), 0, 1)
+
+
+@_vector_form(_emit_weighted_sum)
+def weighted_sum(w, o, slots, weights, first, last):
+    """Set w[o:] to the sum of weights[k] * w[8 * slots[k]:] for k from first to last - 1."""
+    for lane in range(WIDTH):
+        total = 0.0
+        for k in range(int(first), int(last)):
+            total += weights[k] * w[WIDTH * int(slots[k]) + lane]
+        w[int(o) + lane] = total
+
+
+def _emit_scale_onto(x: _Operands) -> None:
+    term = x.builder.fmul(x.everywhere(4), x.load(0, 2))
+    x.store(x.builder.fadd(x.load(1, 3), term), 0, 2)
+
+
+@_vector_form(_emit_scale_onto)
+def scale_onto(v, w, o, a, weight):
+    """Set v[o:] to w[a:] + weight * v[o:]."""
+    for lane in range(WIDTH):
+        v[int(o) + lane] = w[int(a) + lane] + weight * v[int(o) + lane]
 
 
 def _emit_retrace_multiply(x: _Operands) -> None:

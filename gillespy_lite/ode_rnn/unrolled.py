@@ -150,6 +150,28 @@ def _run_cells(
         runner.forward(start, stop, y, states, part_of_trail(trail, start - first, stop - first))
 
 
+def _segment_length(batch: Batch, runner: Runner) -> int:
+    """Return how many cells are run again at a time on the way back."""
+    length = max(1, _SEGMENT_BYTES // runner.trail_bytes())
+    if batch.checkpoints:
+        # States of n / length segments and the trail of one: least at this length.
+        state_bytes = 8 * batch.problem.n_states * runner.lanes
+        length = math.ceil(math.sqrt(runner.n_cells * state_bytes / runner.trail_bytes()))
+    return max(1, min(runner.n_cells, length))
+
+
+def _segment_starts(
+    batch: Batch, runner: Runner, y: np.ndarray, states: np.ndarray
+) -> list[np.ndarray]:
+    """Run all cells and return the states at which the segments begin."""
+    length, nothing = _segment_length(batch, runner), runner.new_trail(0)
+    starts = []
+    for first in range(0, runner.n_cells, length):
+        starts.append(y.copy())
+        _run_cells(runner, first, min(first + length, runner.n_cells), y, states, nothing)
+    return starts
+
+
 def unroll_batch(
     recurrence: Recurrence, batch: Batch, *, for_gradient: bool, keep_diverged: bool
 ) -> Unrolled:
@@ -160,6 +182,7 @@ def unroll_batch(
     blocks = batch.blocks()
     steps: list[Cells | None] = [batch.cells] * len(blocks)
     trails: list[Trail | None] = [None] * len(blocks)
+    starts: list[list[np.ndarray] | None] = [None] * len(blocks)
 
     def work(index: int) -> None:
         rows = blocks[index]
@@ -175,14 +198,17 @@ def unroll_batch(
         block[0] = y
         needed = runner.trail_bytes() * runner.n_cells * len(blocks)
         keeps = for_gradient and not batch.checkpoints and needed <= _TRAIL_BYTES
-        trail = runner.new_trail(runner.n_cells if keeps else 0)
-        _run_cells(runner, 0, runner.n_cells, y, block, trail)
-        trails[index] = trail if keeps else None
+        if for_gradient and not keeps:
+            starts[index] = _segment_starts(batch, runner, y, block)
+        else:
+            trail = runner.new_trail(runner.n_cells if keeps else 0)
+            _run_cells(runner, 0, runner.n_cells, y, block, trail)
+            trails[index] = trail if keeps else None
         lanes_last = block.reshape(n_times, n, runner.lanes)
         states[rows[0] : rows[1]] = np.moveaxis(lanes_last, -1, 0)[: rows[1] - rows[0]]
 
     share_out(work, len(blocks), batch.threads)
-    unrolled = Unrolled(recurrence, batch, states, steps, trails)
+    unrolled = Unrolled(recurrence, batch, states, steps, trails, starts)
     if not keep_diverged:
         unrolled.refuse_diverged()
     return unrolled
@@ -208,9 +234,11 @@ class Unrolled:
         states: np.ndarray,
         steps: Sequence[Cells | None],
         trails: Sequence[Trail | None],
+        starts: Sequence[list[np.ndarray] | None],
     ) -> None:
         self.recurrence = recurrence
         self._batch, self._steps, self._trails = batch, list(steps), list(trails)
+        self._starts = list(starts)
         finite = np.isfinite(states).all(axis=-1)
         self._first_bad = np.where(finite.all(axis=1), finite.shape[1], np.argmin(finite, axis=1))
         for row in np.flatnonzero(self._first_bad < finite.shape[1]):
@@ -468,7 +496,9 @@ class Unrolled:
                 part = part_of_trail(trail, start, stop)
                 runner.backward(start, stop, part, bar, y_bar, block_bar, block_inputs)
         else:
-            self._go_back_in_segments(runner, rows, bar, y_bar, block_bar, block_inputs)
+            self._go_back_in_segments(
+                runner, rows, self._starts[index], bar, y_bar, block_bar, block_inputs
+            )
         y_bar += block_bar[0]
         at = int(problem.tape.parameters) * lanes
         by_parameter = bar[at : at + problem.n_parameters * lanes].reshape(-1, lanes)
@@ -481,6 +511,7 @@ class Unrolled:
         self,
         runner: Runner,
         rows: tuple[int, int],
+        starts: list[np.ndarray] | None,
         bar: np.ndarray,
         y_bar: np.ndarray,
         block_bar: np.ndarray,
@@ -490,23 +521,17 @@ class Unrolled:
         batch, n_cells = self._batch, runner.n_cells
         if n_cells == 0:
             return
-        length = max(1, _SEGMENT_BYTES // runner.trail_bytes())
-        if batch.checkpoints:
-            # States of n / length segments and the trail of one: least at this length.
-            state_bytes = 8 * y_bar.size
-            length = math.ceil(math.sqrt(n_cells * state_bytes / runner.trail_bytes()))
-        length = min(n_cells, length)
+        length = _segment_length(batch, runner)
         bounds = [*range(0, n_cells, length), n_cells]
-        y = np.ascontiguousarray(batch.initial[batch.lanes_of(rows)].T).ravel()
         scratch = np.empty_like(block_bar)
-        nothing = runner.new_trail(0)
-        starts = [y.copy()]
-        for first, last in pairwise(bounds[:-1]):
-            _run_cells(runner, first, last, y, scratch, nothing)
-            starts.append(y.copy())
+        if starts is None:
+            y = np.ascontiguousarray(batch.initial[batch.lanes_of(rows)].T).ravel()
+            starts = _segment_starts(batch, runner, y, scratch)
         trail = runner.new_trail(length)
-        for first, last in reversed(list(pairwise(bounds))):
-            y = starts.pop()
+        for (first, last), start_state in zip(
+            reversed(list(pairwise(bounds))), reversed(starts), strict=True
+        ):
+            y = start_state.copy()
             part = part_of_trail(trail, 0, last - first)
             _run_cells(runner, first, last, y, scratch, part)
             for start, stop in reversed(runner.chunks(first, last)):
