@@ -16,12 +16,12 @@ import numpy as np
 from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
 from .kernels.arrays import Output, Walker
 from .kernels.statistics import add_to_histograms
-from .kernels.walking import ALL_DONE, COMPLETE
+from .kernels.walking import ALL_DONE, COMPLETE, ROW
 from .memory import require_memory
 from .methods import METHODS, Method
 from .moment_tree import Moments, MomentTree, block_moments
 from .network import Network
-from .pace import Pace
+from .pace import STANDSTILL, Pace
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
@@ -481,6 +481,10 @@ class _Crew:
         kernel = plan.stochastic_method.kernel
         while not self._halt.is_set():
             status = pace.step(kernel, plan.compiled.arrays, plan.request, walker, output, first)
+            if status == STANDSTILL:
+                row = int(walker.counter[ROW])
+                self._report_trouble(first + row, walker, STANDSTILL)
+                return
             bad = np.flatnonzero(output.outcome > COMPLETE)
             if bad.size:
                 row = int(bad[0])

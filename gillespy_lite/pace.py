@@ -6,8 +6,13 @@ import time
 from typing import Any
 
 from .kernels.arrays import Output, ReactionArrays, Request, Walker
+from .kernels.walking import BUDGET_SPENT, EVENTS_FULL, N_EVENTS, ROW, TIME
 
-__all__ = ["Pace"]
+__all__ = ["STANDSTILL", "Pace"]
+
+# An outcome beside those of walking.py: many events without any time.
+STANDSTILL = 100
+_EVENTS_AT_ONE_TIME = 1000
 
 # Between two looks at the clock, at Ctrl-C and at the timeout. A kernel call costs about 50 us.
 _SECONDS = 0.05
@@ -31,11 +36,19 @@ class Pace:
         output: Output,
         first_index: int,
     ) -> int:
-        """Run the kernel once; return why it returned."""
+        """Run the kernel once; return why it returned, or that the clock stands still."""
+        clock, row, n_events = walker.clock[TIME], walker.counter[ROW], walker.counter[N_EVENTS]
         before = time.perf_counter()
         status = kernel(arrays, request, walker, output, first_index, self._budget)
         spent = time.perf_counter() - before
         # Grow by no more than 8 times: the first call may include compilation, and work varies.
         ratio = min(8.0, max(0.1, _SECONDS / max(spent, 1e-6)))
         self._budget = int(min(1e12, max(_LEAST_BUDGET, self._budget * ratio)))
+        if (
+            status in (BUDGET_SPENT, EVENTS_FULL)
+            and walker.counter[ROW] == row
+            and walker.clock[TIME] == clock
+            and walker.counter[N_EVENTS] > n_events + _EVENTS_AT_ONE_TIME
+        ):
+            return STANDSTILL
         return int(status)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from .kernels.walking import (
 )
 from .methods import METHODS, Method, StochasticMethod
 from .network import Network
+from .pace import STANDSTILL
 from .randomness import stream_key, take_entropy
 from .rate_laws import Call, Expression, did_you_mean
 from .results import Provenance
@@ -208,6 +210,8 @@ def check_times(t: Any) -> np.ndarray:
         If a time is not finite, the times do not increase, or there is none.
     """
     try:
+        if np.asarray(t).dtype.kind not in "iuf":  # text and complex numbers would be converted
+            raise TypeError
         times = np.array(t, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"t must be an end time or a list of times, not {t!r}") from None
@@ -282,6 +286,9 @@ def _check_outputs(
         return network.state_names, ()
     if isinstance(outputs, str):
         outputs = [outputs]
+    given: object = outputs
+    if not isinstance(given, Iterable):
+        raise TypeError(f"outputs must be a list of names, not {given!r}")
     names = [str(getattr(one, "name", one)) for one in outputs]
     if not names:
         raise ValueError("outputs is empty; name the species and observables to record")
@@ -305,7 +312,11 @@ def _check_condition(network: Network, condition: str | Expression) -> Expressio
     expression = parse_expression(condition) if isinstance(condition, str) else condition
     if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
         raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
-    if "t" in network.expanded(expression).symbols():
+    try:
+        symbols = network.expanded(expression).symbols()
+    except NetworkError as error:
+        raise NetworkError(f"in stop_when: {error}") from None
+    if "t" in symbols:
         raise NetworkError(
             f"stop_when = '{expression}' depends on the time t; it is looked at when an event "
             "happens, so a time would be missed. Let the last of the times end the run"
@@ -316,7 +327,14 @@ def _check_condition(network: Network, condition: str | Expression) -> Expressio
 def _check_max_events(max_events: int | None) -> int:
     if max_events is None:
         return NO_EVENT_LIMIT
-    if isinstance(max_events, bool) or max_events != int(max_events) or max_events < 0:
+    number: object = max_events
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, numbers.Real)
+        or not math.isfinite(number)
+        or number != int(number)
+        or number < 0
+    ):
         raise ValueError(f"max_events must be a whole number, 0 or more, not {max_events!r}")
     return min(int(max_events), NO_EVENT_LIMIT)
 
@@ -325,7 +343,8 @@ def check_timeout(timeout: float | None) -> float:
     """Return the time limit in seconds, infinite if there is none."""
     if timeout is None:
         return math.inf
-    if not timeout >= 0.0:
+    number: object = timeout
+    if isinstance(number, bool) or not isinstance(number, numbers.Real) or not number >= 0.0:
         raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)
 
@@ -363,6 +382,11 @@ def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> Sim
             f"the rate '{network.reactions[reaction].rate}' of reaction "
             f"{label(network, reaction)} is {value:g} {where}; a propensity must be a finite "
             "number, 0 or more"
+        )
+    if outcome == STANDSTILL:
+        return SimulationError(
+            f"the clock stands still {where}: waiting times are too short to be added to the time "
+            "in double precision; start the times nearer to 0, or use a larger unit of time"
         )
     named = f"reaction {label(network, reaction)}" if reaction >= 0 else "a leap"
     return CountOverflowError(

@@ -24,7 +24,7 @@ from .memory import available_memory
 from .methods import Method
 from .methods.ode import Ode, RateEquationSystem
 from .network import Network
-from .pace import Pace
+from .pace import STANDSTILL, Pace
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Trajectory
@@ -146,6 +146,8 @@ def run_trajectory(
                 output,
                 index,
             )
+            if status == STANDSTILL:
+                failure = trouble(plan, walker, STANDSTILL, index)
             if status == EVENTS_FULL:
                 failure = _take_events(output, walker, events)
             if status == ALL_DONE or failure is not None:

@@ -97,6 +97,8 @@ def test_times_are_copied_and_need_not_be_contiguous():
         ([[0, 1], [2, 3]], r"shape \(2, 2\)"),
         (None, "t "),
         ("soon", "not 'soon'"),
+        ("3", "not '3'"),
+        (3j, "not 3j"),
         ({"end": 3}, "end time or a list of times"),
     ],
 )
@@ -171,13 +173,23 @@ def test_histogram_bins_must_be_an_even_number(value):
         gl.ensemble(BIRTH_DEATH, 1, 3, rng=1, statistics=True, histogram_bins=value)
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, "3", True, math.nan])
+@pytest.mark.parametrize("value", [-1, 1.5, "3", True, math.nan, math.inf])
 def test_max_events_must_be_a_whole_number(value):
-    with pytest.raises(ValueError, match=r"max_events must be|NaN"):
+    with pytest.raises(ValueError, match="max_events must be"):
         gl.simulate(BIRTH_DEATH, 1, rng=1, max_events=value)
 
 
-@pytest.mark.parametrize("value", [-1, math.nan])
+@pytest.mark.parametrize("every_event", [False, True])
+def test_times_too_large_to_add_a_waiting_time_to_are_refused(every_event):
+    # At 1e17 neighbouring doubles lie 16 apart, and waiting times are about 0.1.
+    with pytest.raises(gl.SimulationError, match=r"clock stands still .* at t = 1e\+17, where X"):
+        gl.simulate(BIRTH_DEATH, [1e17, 2e17], rng=1, every_event=every_event)
+    with pytest.raises(gl.SimulationError, match="clock stands still") as caught:
+        gl.ensemble(BIRTH_DEATH, [1e17, 2e17], 3, rng=1)
+    assert caught.value.result.n_trajectories == 0
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, "3", True])
 def test_timeout_must_be_a_number_of_seconds(value):
     for run in (
         lambda: gl.simulate(BIRTH_DEATH, 1, rng=1, timeout=value),
@@ -321,6 +333,7 @@ def test_ensemble_outputs_are_columns_of_the_full_one(statistics):
         (["X", "k"], NetworkError, "'k', which is neither a species nor an observable"),
         ("t", NetworkError, "'t'"),
         ([], ValueError, "outputs is empty"),
+        (3, TypeError, "must be a list of names, not 3"),
         (["X", "Y", "X"], ValueError, "'X' twice"),
     ],
 )
@@ -433,7 +446,7 @@ def test_condition_is_looked_at_after_events_of_any_reaction():
         ("t > 3", NetworkError, "depends on the time t"),
         ("X > 3 and t > 3", NetworkError, "depends on the time t"),
         ("clock > 3", NetworkError, "depends on the time t"),
-        ("Z > 3", NetworkError, "unknown name 'Z'"),
+        ("Z > 3", NetworkError, "in stop_when: 'Z > 3' uses the unknown name 'Z'"),
         ("X = 3", ParseError, "to compare, write =="),
         ("X >", ParseError, "missing"),
         ("0 < X < 5", ParseError, "do not chain"),
