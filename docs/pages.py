@@ -242,6 +242,23 @@ def _methods_table() -> str:
     )
 
 
+def _cells_table() -> str:
+    from gillespy_lite.ode_rnn import CELLS
+
+    rows = (
+        [
+            f"`{name}`",
+            cell.summary,
+            f"{cell.order:g}{' (weak)' if cell.is_stochastic else ''}",
+            "chosen and recorded" if cell.is_adaptive else "`steps=`",
+            "yes" if cell.has_gradient else "none",
+            _linked(cell.citation),
+        ]
+        for name, cell in CELLS.items()
+    )
+    return _table(["cell", "what it is", "order", "steps", "gradient", "source"], rows)
+
+
 def _options_table() -> str:
     from gillespy_lite import METHODS
 
@@ -427,6 +444,7 @@ def _run_options_table() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "cells": _cells_table,
     "errors": _errors_table,
     "functions": _functions_table,
     "limits": _limits_table,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from . import errors
 from .errors import (
     GillespyLiteError,
+    IdentifiabilityWarning,
     IncompleteWarning,
     Interrupted,
     MethodError,
@@ -41,9 +42,10 @@ from .results import Ensemble, EnsembleStatistics, Provenance, Trajectory, load
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import models, plotting
+    from . import models, ode_rnn, plotting
     from .ensembles import ensemble, replay
     from .methods import METHODS, Direct, FirstReaction, Method, NextReaction, Ode, TauLeaping
+    from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
 
 __all__ = [
@@ -51,8 +53,10 @@ __all__ = [
     "Direct",
     "Ensemble",
     "EnsembleStatistics",
+    "Experiment",
     "FirstReaction",
     "GillespyLiteError",
+    "IdentifiabilityWarning",
     "IncompleteWarning",
     "Interrupted",
     "Method",
@@ -66,20 +70,26 @@ __all__ = [
     "ParseError",
     "Provenance",
     "Reaction",
+    "Recurrence",
     "SimulationError",
     "Species",
     "TauLeaping",
     "Trajectory",
     "Variable",
     "__version__",
+    "compare",
+    "correct",
     "ensemble",
     "errors",
+    "fit",
     "load",
     "models",
     "nothing",
+    "ode_rnn",
     "plotting",
     "propensity",
     "replay",
+    "scale_volume",
     "simulate",
     "t",
 ]
@@ -90,6 +100,9 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(
+        ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
+    ),
+    **dict.fromkeys(
         ("METHODS", "Direct", "FirstReaction", "Method", "NextReaction", "Ode", "TauLeaping"),
         "methods",
     ),
@@ -99,7 +112,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in {"models", "plotting"}:
+    if name in {"models", "ode_rnn", "plotting"}:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 import warnings
@@ -27,6 +26,7 @@ from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
 from .run_plan import RunPlan, check_timeout, is_complete, plan_run, trouble
 from .simulation import run_trajectory
+from .workers import cores
 
 __all__ = ["ensemble", "replay"]
 
@@ -118,7 +118,7 @@ def ensemble(
         On Ctrl-C; `error.result` holds the finished trajectories.
     """
     n = _whole(n, "n", 1)
-    n_threads = _whole(threads, "threads", 1) if threads is not None else _cores()
+    n_threads = _whole(threads, "threads", 1) if threads is not None else cores()
     plan = plan_run(
         network,
         t,
@@ -197,13 +197,6 @@ def _whole(value: Any, name: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
     return int(value)
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Paths:

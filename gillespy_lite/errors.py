@@ -13,6 +13,7 @@ __all__ = [
     "DamagedFileError",
     "EventLimitError",
     "GillespyLiteError",
+    "IdentifiabilityWarning",
     "IncompleteWarning",
     "Interrupted",
     "MethodError",
@@ -112,6 +113,10 @@ class Interrupted(KeyboardInterrupt):
 
 class IncompleteWarning(UserWarning):
     """A result holds less than was asked for, because ``timeout`` ran out."""
+
+
+class IdentifiabilityWarning(UserWarning):
+    """Data do not determine all that was estimated from them."""
 
 
 class DamagedFileError(GillespyLiteError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from .compilation import propensity_expression, rate_expression, state_change_matrix
 from .expressions import Call, Expression, Number, Symbol
@@ -21,6 +22,8 @@ __all__ = [
 
 # As in kernels/rate_equations: a `=>` reaction fades out over this many molecules of a reactant.
 _FADE = 1e-6
+
+_Built = TypeVar("_Built")
 
 
 def free_parameters(network: Network, inputs: Sequence[str] = ()) -> tuple[str, ...]:
@@ -56,16 +59,16 @@ def _writer(network: Network, inputs: Sequence[str], n_noise: int = 0) -> TapeWr
 
 
 def _remembered(
-    network: Network, what: str, inputs: Sequence[str], build: Callable[[], Tape]
-) -> Tape:
+    network: Network, what: str, inputs: Sequence[str], build: Callable[[], _Built]
+) -> _Built:
     # Relatives share the memo, but a derived parameter may have become a number in one of them.
     values = [parameter.value for parameter in network.parameters]
     numbers = tuple(not isinstance(value, Expression) for value in values)
     key: tuple[Hashable, ...] = ("tape", what, tuple(inputs), numbers)
-    tape: Tape | None = network.memo.get(key)
-    if tape is None:
-        tape = network.memo[key] = build()
-    return tape
+    built: _Built | None = network.memo.get(key)
+    if built is None:
+        built = network.memo[key] = build()
+    return built
 
 
 def _faded(network: Network, reaction: int, rate: Expression, writer: TapeWriter) -> Expression:
@@ -96,9 +99,8 @@ def rate_equation_tape(network: Network, inputs: Sequence[str]) -> tuple[Tape, l
     zero, by row, and the derivatives of all by the time, which inputs with slopes take part in. For
     each row of the Jacobian the list names the columns.
     """
-    columns: list[list[int]] | None = network.memo.get(("jacobian columns", tuple(inputs)))
 
-    def build() -> Tape:
+    def build() -> tuple[Tape, list[list[int]]]:
         writer = _writer(network, inputs)
         states = network.state_names
         change = state_change_matrix(network)
@@ -126,12 +128,9 @@ def rate_equation_tape(network: Network, inputs: Sequence[str]) -> tuple[Tape, l
                 if entry:
                     places[-1].append(column)
                     jacobian.append(entry)
-        network.memo["jacobian columns", tuple(inputs)] = places
-        return writer.tape(essential, [*jacobian, *drift])
+        return writer.tape(essential, [*jacobian, *drift]), places
 
-    tape = _remembered(network, "rate equations", inputs, build)
-    columns = network.memo["jacobian columns", tuple(inputs)]
-    return tape, columns
+    return _remembered(network, "rate equations", inputs, build)
 
 
 def observable_tape(network: Network, inputs: Sequence[str], names: Sequence[str]) -> Tape:
@@ -146,7 +145,8 @@ def observable_tape(network: Network, inputs: Sequence[str], names: Sequence[str
 
 def initial_tape(network: Network, inputs: Sequence[str]) -> Tape:
     """Return the tape of the initial state: numbers, and expressions of parameters."""
-    starts = [one.initial for one in (*network.species, *network.variables)]
+    starts: list[float | Expression] = [one.initial for one in network.species]
+    starts += [one.initial for one in network.variables]
     writer = _writer(network, inputs)
     return writer.tape(
         [

@@ -9,7 +9,7 @@ import numpy as np
 
 from .version import STREAM_VERSION
 
-__all__ = ["stream_key", "take_entropy"]
+__all__ = ["generator", "seed_sequence", "stream_key", "take_entropy"]
 
 
 def take_entropy(rng: Any, seed: Any = None) -> int:
@@ -50,6 +50,16 @@ def take_entropy(rng: Any, seed: Any = None) -> int:
             f"numpy.random.Generator, not {type(rng).__name__}"
         )
     return sum(int(word) << (32 * place) for place, word in enumerate(words))
+
+
+def seed_sequence(entropy: int, *key: int) -> np.random.SeedSequence:
+    """Return a source of randomness of its own for each key; it can be passed as `rng`."""
+    return np.random.SeedSequence(entropy, spawn_key=key)
+
+
+def generator(entropy: int, *key: int) -> np.random.Generator:
+    """Return a generator of its own for each key, for draws outside kernels."""
+    return np.random.default_rng(seed_sequence(entropy, *key))
 
 
 def stream_key(entropy: int, method: str) -> np.ndarray:

@@ -324,17 +324,18 @@ def _check_condition(network: Network, condition: str | Expression) -> Expressio
     return expression
 
 
+def _real(value: object) -> float | None:
+    """Return a number as a float, and None for what is none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return None
+    return float(value)
+
+
 def _check_max_events(max_events: int | None) -> int:
     if max_events is None:
         return NO_EVENT_LIMIT
-    number: object = max_events
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, numbers.Real)
-        or not math.isfinite(number)
-        or number != int(number)
-        or number < 0
-    ):
+    number = _real(max_events)
+    if number is None or not math.isfinite(number) or number != int(number) or number < 0:
         raise ValueError(f"max_events must be a whole number, 0 or more, not {max_events!r}")
     return min(int(max_events), NO_EVENT_LIMIT)
 
@@ -343,8 +344,8 @@ def check_timeout(timeout: float | None) -> float:
     """Return the time limit in seconds, infinite if there is none."""
     if timeout is None:
         return math.inf
-    number: object = timeout
-    if isinstance(number, bool) or not isinstance(number, numbers.Real) or not number >= 0.0:
+    number = _real(timeout)
+    if number is None or not number >= 0.0:
         raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)
 

@@ -83,6 +83,11 @@ class TapeWriter:
         """Return a constant."""
         return {self._one: value} if value != 0.0 else {}
 
+    def _combination(self, node: int) -> Combination:
+        """Return a node as a weighted sum; a number as such."""
+        what = self._nodes[node]
+        return self.number(what.weights[0]) if what.operation == "number" else {node: 1.0}
+
     def _value(self, combination: Combination) -> float | None:
         """Return the value of a constant, or None."""
         if not combination:
@@ -128,7 +133,8 @@ class TapeWriter:
 
     def product(self, *factors: Combination) -> Combination:
         """Return a product."""
-        weight, nodes = 1.0, []
+        weight = 1.0
+        nodes: list[int] = []
         for factor in factors:
             scale, node = self._scaled_node(factor)
             weight *= scale
@@ -266,7 +272,7 @@ class TapeWriter:
         if what.operation == "sum":
             return self.weighted_sum(zip(what.weights, changes, strict=True))
         here: Combination = {node: 1.0}
-        values: list[Combination] = [{argument: 1.0} for argument in what.arguments]
+        values = [self._combination(argument) for argument in what.arguments]
         return self._slope_of_call(what.operation, here, values, changes)
 
     def _slope_of_call(
@@ -388,7 +394,11 @@ class TapeWriter:
             if self._nodes[node].operation == "leaf":
                 kind, index = self._nodes[node].place
                 slot[node] = begin[kind] + index
-        first_argument, second, third, term, weight = [], [], [], [], []
+        first_argument: list[int] = []
+        second: list[int] = []
+        third: list[int] = []
+        term: list[int] = []
+        weight: list[float] = []
         for node in order:
             what = self._nodes[node]
             slots = [slot[argument] for argument in what.arguments]

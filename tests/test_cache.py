@@ -146,6 +146,61 @@ print(json.dumps(signatures()))
     assert set(answer.values()) == {1}
 
 
+def test_kernels_of_cells_have_one_signature_after_all_kinds_of_calls():
+    answer = run_python("""
+import json
+import numpy as np
+import gillespy_lite as gl
+from gillespy_lite.kernels.jit import signatures
+from gillespy_lite.ode_rnn import CELLS, Recurrence
+
+texts = [
+    "species X",
+    "species X = 3\\n0 -> X @ 1",
+    "param x0 = 3\\nspecies X = x0, Y\\nparam k = 1, g = 2\\nobserve s = X + k*Y\\n0 -> X @ k\\n"
+    "X -> Y @ g*sin(t)",
+    "variable X = 1, Y = 2\\nparam k = 1\\nX' = k*Y - X^2\\nY' = X/(1 + Y)",
+    "species " + ", ".join(f"S{i} = {i}" for i in range(20)) + "\\n"
+    + "\\n".join(f"S{i} -> S{(i + 1) % 20} @ 1" for i in range(20)),
+]
+for text in texts:
+    network = gl.Network.parse(text)
+    names = network.parameter_names
+    for cell, kind in CELLS.items():
+        for inputs, interpolation in (([], "previous"), (names[-1:], "linear")):
+            recurrence = Recurrence(network, cell, inputs=inputs, interpolation=interpolation)
+            noisy = {"rng": 1} if kind.is_stochastic else {}
+            grid = np.linspace(0, 0.2, 5)
+            grid.setflags(write=False)
+            rows = np.asfortranarray(np.tile(recurrence.parameter_values, (9, 1)))
+            starts = np.tile(recurrence.initial_values, (9, 1))[:, ::1]
+            for options in (
+                {}, {"for_gradient": True}, {"checkpoints": True}, {"t": grid[::2]},
+                {"t": [0, 1], "parameters": rows}, {"initial": starts, "threads": 2},
+                {"inputs": {name: np.ones((2, 5)) for name in inputs}},
+            ):
+                path = recurrence.unroll(**{"t": grid, **noisy, **options})
+                path.outputs()
+                if kind.has_gradient:
+                    path.pull_back(np.ones(path.states.shape).astype(np.float32))
+                    path.pull_back({
+                        name: np.asfortranarray(path[name]) for name in recurrence.output_names
+                    })
+                    path.sensitivities([*recurrence.parameter_names, *(
+                        f"{name}(0)" for name in recurrence.state_names
+                    ), *(f"{name}[1]" for name in inputs)])
+print(json.dumps(signatures()))
+""")
+    names = {name.rsplit(".", 1)[1] for name in answer}
+    assert names == {
+        *("unroll_explicit_1", "unroll_explicit_8", "retrace_explicit_1", "retrace_explicit_8"),
+        *("push_explicit", "unroll_rosenbrock", "retrace_rosenbrock", "push_rosenbrock"),
+        *("adapt_explicit", "adapt_rosenbrock", "unroll_leap", "fill_normal_rows"),
+        *("run_rows", "pull_back_rows", "push_rows"),
+    }
+    assert set(answer.values()) == {1}
+
+
 # ---- The next process ---------------------------------------------------------------------------
 
 

@@ -20,10 +20,15 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py"))
 CHECKS = {
     "bistability.py": (r"X < 300 +(\S+)", 0.531641, 0.02),
     "ensemble_with_bands.py": (r"t = 240 +([\d.]+)", 494.86, 5.5),
+    "competing_populations_fit.py": (r"a2 +0\.0002 +(\S+)", 0.000257, 1e-5),
+    "correcting_a_fit.py": (r"corrected +beta +\d+% (\S+)", 0.5, 0.02),
     "epidemic_extinction.py": (r"sampled +(\S+)", 0.5021, 0.0145),
     "first_run.py": (r"S \+ ES \+ P = (\d+)", 301, 0),
+    "optimisers_as_dynamics.py": (r"0\.0010 +4 +(\S+)", 1.5926e-04, 0.4e-04),
     "oscillator.py": (r"rate equations: +(\S+)", 125, 1),
     "parameter_scan.py": (r" 0\.50 +(\S+)", 4.75, 0.25),
+    "sir_fit.py": (r"beta    = (\d\.\d+),", 0.2983, 0.002),
+    "stochastic_against_deterministic.py": (r"flipped: (\S+)", 0.5, 0.065),
     "vilar_ensemble.py": (r"\n +20 +\S+ +\S+ +(\S+)", 286.3, 12),
 }
 

@@ -31,8 +31,8 @@ LAYERS = [
     ["dsl_lexer", "dsl_expressions", "dsl", "kernels"],
     ["methods", "compilation", "tape_writing", "network_tapes"],
     [
-        *["randomness", "memory", "progress", "pace", "moment_tree", "run_plan", "simulation"],
-        *["ensembles", "ode_rnn"],
+        *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
+        *["simulation", "ensembles", "ode_rnn"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
@@ -56,7 +56,7 @@ FACADES = {
 }
 
 # Loaded where they are used: each costs more than the package itself.
-LATE = {"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm"}
+LATE = {"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"}
 
 
 class Import(NamedTuple):
@@ -210,7 +210,7 @@ def test_kernels_import_nothing_of_ours(module):
     ]
     assert ours == []
     others = {one.target.split(".")[0] for one in IMPORTS[module]} - {"gillespy_lite"}
-    assert others - sys.stdlib_module_names <= {"numpy", "numba"}
+    assert others - sys.stdlib_module_names <= {"numpy", "numba", "llvmlite"}
 
 
 @pytest.mark.parametrize("module", sorted(name for name in SOURCES if ".methods" in name))
@@ -271,7 +271,7 @@ def test_heavy_and_optional_packages_are_imported_where_they_are_used(module):
     assert not early & LATE
     if unit(module) != "kernels":
         assert "numba" not in early
-    allowed = {"gillespy_lite", "numpy", "numba"}
+    allowed = {"gillespy_lite", "numpy", "numba", "llvmlite"}  # which Numba is made of
     assert early - allowed <= sys.stdlib_module_names | {"__future__"}
 
 
@@ -367,7 +367,7 @@ def test_random_numbers_come_from_one_place(module):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np.random"
     }
     if unit(module) not in {"randomness", "plotting"}:
-        assert used == set()
+        assert used <= {"np.random.Generator"}  # the type of an argument
     # No global state anywhere.
     assert used <= {"np.random.SeedSequence", "np.random.Generator", "np.random.default_rng"}
 

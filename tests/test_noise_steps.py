@@ -13,6 +13,7 @@ from gillespy_lite.compilation import compile_network
 from gillespy_lite.kernels import noise_steps
 from gillespy_lite.kernels.noise_steps import fill_normals
 from gillespy_lite.kernels.random import seed_stream
+from gillespy_lite.ode_rnn.recurrence import Recurrence
 from gillespy_lite.randomness import stream_key
 
 THRESHOLD = ALPHA / 20
@@ -22,11 +23,6 @@ THRESHOLD = ALPHA / 20
 def fill_many_firings(arrays, propensities, step, state, left, stream, firings):
     for row in range(firings.shape[0]):
         noise_steps.draw_firings(arrays, propensities, step, state, left, stream, firings[row])
-
-
-@numba.njit
-def fill_propensities(arrays, state, stack, propensities):
-    noise_steps.fill_leap_propensities(arrays, state, 0.0, stack, propensities)
 
 
 def new_stream(seed: int) -> np.ndarray:
@@ -46,14 +42,6 @@ def firings_of(text: str, counts: list[float], means: list[float], n: int, seed:
     return firings
 
 
-def propensities_of(text: str, counts: list[float]) -> list[float]:
-    compiled = compile_network(gl.Network.parse(text))
-    found = np.empty(compiled.network.n_reactions)
-    stack = np.zeros(compiled.stack_depth)
-    fill_propensities(compiled.arrays, np.array([*counts, 1.0]), stack, found)
-    return found.tolist()
-
-
 # ---- Normal draws of paths ----------------------------------------------------------------------
 
 
@@ -69,6 +57,17 @@ def test_the_noise_of_a_path_depends_on_its_number_alone():
     fill_normals(key, 0, longer)
     assert (longer[:, :5] == whole).all()
     assert np.unique(whole).size == whole.size
+
+
+def test_compiled_noise_repeats_its_python_source():
+    key, scratch = stream_key(9, "langevin"), np.zeros(4, dtype=np.uint64)
+    both = []
+    for fill in (noise_steps.fill_normal_rows, noise_steps.fill_normal_rows.py_func):
+        noise = np.empty((3, 40, 2))
+        with np.errstate(over="ignore"):  # uint64 wraps around on purpose
+            fill(key, 5, scratch, noise)
+        both.append(noise)
+    assert (both[0] == both[1]).all()
 
 
 @pytest.mark.statistical
@@ -130,20 +129,15 @@ def test_a_mean_that_is_not_a_number_or_too_large_gives_nan():
     assert np.isnan(found).all()
 
 
-def test_propensities_of_a_leap_are_those_of_the_master_equation():
-    text = """species A = 0, B = 0
-        param c = 3
-        0 -> A @ c
-        A -> 0 @ c
-        2 A -> B @ c
-        A + B -> 0 @ c
-        3 A -> 0 @ c
-        A => B @ c*A/(2 + A)
-        B => A @ B - 3
-        2 A -> A @ c*B"""
-    assert propensities_of(text, [4.0, 2.0])[:6] == [3.0, 12.0, 18.0, 24.0, 12.0, 2.0]
-    assert np.isnan(propensities_of(text, [4.0, 2.0])[6])
-    assert propensities_of(text, [4.0, 2.0])[7] == 36.0
-    # One molecule is not enough for a pair or three, and B => A needs a B.
-    assert propensities_of(text, [1.0, 0.0]) == [3.0, 3.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
-    assert propensities_of(text, [2.0, 0.0])[4] == 0.0
+def test_reactions_without_their_reactants_do_not_fire_in_leaps():
+    # The propensities are those of the master equation: one A makes no pair, and E => E + P at a
+    # constant rate needs an E although it uses none up.
+    network = gl.Network.parse("""
+        species E, P, A = 1, Q, B = 3, C
+        E => E + P @ 5
+        2 A -> 2 A + Q @ 3
+        A + 2 B -> A + C @ 50
+    """)
+    path = Recurrence(network, "leap").unroll([0, 1, 2], steps=10, rng=1, n=5)
+    # Three B make one pair, and the B that is left none.
+    assert (path.states[:, -1] == [0, 0, 1, 0, 1, 1]).all()

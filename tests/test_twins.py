@@ -29,6 +29,7 @@ from gillespy_lite.kernels.programs import OPERATION_CODES, evaluate_program
 from gillespy_lite.kernels.rate_equations import fill_rate_derivatives, fill_rates
 from gillespy_lite.kernels.statistics import add_to_histograms, fill_moments
 from gillespy_lite.methods import METHODS
+from gillespy_lite.ode_rnn import CELLS, Recurrence
 from gillespy_lite.randomness import stream_key
 from gillespy_lite.rate_laws import OPERATIONS, Call, Expression, Number, Symbol
 
@@ -129,6 +130,40 @@ def rate_equation_arrays() -> dict[str, np.ndarray]:
     return {"rates": rates, "slopes": slopes}
 
 
+# A time, an input, branches, an initial state and an observable that follow parameters; again
+# without exp, log and the like.
+CELL_NETWORK = (
+    "param k = 0.03, r = 0.8, x0 = 30, drive = 1\nspecies A = x0, B = 20, C = 2\nvariable V = 1\n"
+    "observe all = A + B + r*C\nA + B -> C @ k*drive\nC -> A + B @ r*(1 + t/2)\n"
+    "A => 0 @ if(A > 15 and B > 2, sqrt(A)*B/(A + B), r/3)\n0 => B @ max(r, min(A, 5))/(1 + V)\n"
+    "2 A -> C @ k/20\nV' = A/(1 + V^3) - drive*V*hill(B, 9, 2)"
+)
+
+
+def cell_arrays(cell: str) -> dict[str, np.ndarray]:
+    network, is_noisy = gl.Network.parse(CELL_NETWORK), CELLS[cell].is_stochastic
+    recurrence = Recurrence(network, cell, inputs=["drive"], interpolation="linear")
+    size = {"rng": 3, "n": 9} if is_noisy else {"parameters": {"k": np.linspace(0.01, 0.05, 9)}}
+    options = {} if CELLS[cell].is_adaptive else {"steps": [2, 3]}
+    path = recurrence.unroll(
+        [0.0, 0.3, 1.0], inputs={"drive": [1.0, 0.2, 1.5]}, threads=1, **size, **options
+    )
+    alone = recurrence.unroll([0.0, 0.3, 1.0], **({"rng": 3} if is_noisy else {}), **options)
+    arrays = {"states": path.states, "outputs": path.outputs(), "alone": alone.states}
+    if not CELLS[cell].has_gradient:
+        return arrays
+    names = ["k", "r", "x0", "B(0)", "V(0)", "drive[1]"]
+    for what, one in (("batch", path), ("alone", alone)):
+        gradient = one.pull_back({name: np.cos(one[name]) // 0.01 for name in ("A", "V", "all")})
+        arrays |= {
+            f"{what}, parameters": gradient.parameters,
+            f"{what}, initial": gradient.initial,
+            f"{what}, inputs": gradient.inputs,
+            f"{what}, forwards": one.sensitivities(names)[1],
+        }
+    return arrays
+
+
 def statistics_arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(8)
     counts = rng.integers(0, 40, size=(9, 2, 2))
@@ -152,6 +187,7 @@ def all_arrays() -> dict[str, np.ndarray]:
     """Everything that is compared, under keys that say where it comes from."""
     groups = {"samplers": sampler_arrays(), "rate equations": rate_equation_arrays()}
     groups["statistics"] = statistics_arrays()
+    groups |= {f"cell {cell}.": cell_arrays(cell) for cell in CELLS}
     for method in STOCHASTIC:
         for k, run in enumerate(runs_of(method)):
             groups[f"{method}, run {k}: {json.dumps(run)}"] = run_arrays(method, run)
@@ -204,6 +240,14 @@ def test_compiled_method_repeats_its_python_source(method, compiled_arrays, pyth
 @pytest.mark.parametrize("group", ["samplers", "rate equations", "statistics"])
 def test_compiled_part_repeats_its_python_source(group, compiled_arrays, python_arrays):
     assert_twins(compiled_arrays, python_arrays, group)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_compiled_cell_repeats_its_python_source(cell, compiled_arrays, python_arrays):
+    assert_twins(compiled_arrays, python_arrays, f"cell {cell}.")
+    assert all(
+        np.isfinite(compiled_arrays[key]).all() for key in compiled_arrays if f" {cell}." in key
+    )
 
 
 @pytest.mark.parametrize("method", STOCHASTIC)

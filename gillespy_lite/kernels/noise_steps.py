@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel, part
-from .propensities import propensity
 from .random import normal, poisson, seed_stream
 
-__all__ = ["draw_firings", "fill_leap_propensities", "fill_normal_rows", "fill_normals"]
+__all__ = ["draw_firings", "fill_normal_rows", "fill_normals"]
 
 # Above this mean, a Poisson draw is not a whole double any more.
 _LARGEST_MEAN = 2.0**53
@@ -31,19 +30,6 @@ def fill_normal_rows(key, first_index, stream, noise):
         for step in range(noise.shape[1]):
             for draw in range(noise.shape[2]):
                 noise[path, step, draw] = normal(stream)
-
-
-@part
-def fill_leap_propensities(network, state, time, stack, propensities):
-    """Write the propensities at a whole-numbered real state, (n_species + 1,), last entry 1.
-
-    These are the ones of the master equation, c A (A - 1) / 2 for ``2 A -> ...``, and 0 where
-    fewer molecules are there than one event needs. One that its law makes negative becomes nan.
-    """
-    for reaction in range(propensities.size):
-        value = propensity(network, reaction, state, time, stack)
-        # -0.0 is what 0 * (0 - 1) gives.
-        propensities[reaction] = value + 0.0 if value >= 0.0 else np.nan
 
 
 @part

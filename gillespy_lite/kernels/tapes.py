@@ -366,8 +366,10 @@ def _pull_back(lanes):
                             by_a, by_b, by_c = _slopes(
                                 code, w[a + lane], w[b + lane], w[c + lane], w[o + lane]
                             )
-                            bar[a + lane] += upstream * by_a
-                            # Equal to 0 where the operation has no such argument.
+                            # Equal to 0 where the operation has no such argument, is flat in it, or
+                            # does not choose it: then an adjoint that is no number ends here.
+                            if by_a != 0.0:
+                                bar[a + lane] += upstream * by_a
                             if by_b != 0.0:
                                 bar[b + lane] += upstream * by_b
                             if by_c != 0.0:
@@ -409,9 +411,9 @@ def push_tape(tape, first_group, last_group, shift, w, dot):
                     # 0 times an infinite slope, or times the nan of a branch not taken, is 0.
                     if by_a != 0.0 and dot[a * _LANES + lane] != 0.0:
                         total += by_a * dot[a * _LANES + lane]
-                    if by_b != 0.0:
+                    if by_b != 0.0 and dot[b * _LANES + lane] != 0.0:
                         total += by_b * dot[b * _LANES + lane]
-                    if by_c != 0.0:
+                    if by_c != 0.0 and dot[c * _LANES + lane] != 0.0:
                         total += by_c * dot[c * _LANES + lane]
                     dot[o * _LANES + lane] = total
 

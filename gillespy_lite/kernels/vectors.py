@@ -34,7 +34,7 @@ WIDTH = 8  # doubles; as many as the widest registers hold, and no harm where th
 
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _ZERO = ir.Constant(_VECTOR, [0.0] * WIDTH)
-_OPTIONS = {"_nrt": False, "error_model": "numpy", "forceinline": True}
+_OPTIONS: Any = {"_nrt": False, "error_model": "numpy", "forceinline": True}
 
 
 class _Operands:

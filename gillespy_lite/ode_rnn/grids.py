@@ -54,8 +54,9 @@ def cells_from_steps(
 ) -> Cells:
     """Return the cells of recorded steps: their lengths, and the row of the grid each ends at."""
     ends = rows >= 0
-    interval = np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int64)
-    begins = np.concatenate([[True], ends[:-1]])
+    # Cut to length, because there may be no step at all.
+    interval = np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int64)[: sizes.size]
+    begins = np.concatenate([[True], ends[:-1]])[: sizes.size]
     # Time within the interval, added up step by step as the kernel did.
     total = np.cumsum(sizes)
     before = total - sizes

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..compilation import compile_network
 from ..errors import MethodError, NetworkError
+from ..kernels.arrays import ReactionArrays
+from ..kernels.explicit_cells import Cells
 from ..kernels.rosenbrock_cells import Pattern
 from ..kernels.tape_rows import run_rows
 from ..kernels.tapes import Tape
@@ -24,13 +26,15 @@ from ..network_tapes import (
 )
 from ..randomness import stream_key, take_entropy
 from ..run_plan import check_times
+from ..workers import cores
 from .cells import Cell, resolve_cell
 from .grids import equal_cells
 from .runners import Problem, loaded_slots
-from .unrolled import Batch, Unrolled, cores, unroll_batch
+from .unrolled import Batch, Unrolled, unroll_batch
 
 __all__ = ["Recurrence"]
 
+_NO_KEY = np.zeros(4, dtype=np.uint64)
 _INTERPOLATIONS = ("previous", "linear")
 
 
@@ -102,6 +106,8 @@ class Recurrence:
         self.parameter_names = free_parameters(network, self.input_names)
         self.output_names = (*self.state_names, *network.observable_names)
         self._initial_tape: Tape | None = None
+        self._kept_tapes: tuple[Tape, Pattern, ReactionArrays | None] | None = None
+        self._kept_cells: dict[Any, Cells] = {}
 
     def __repr__(self) -> str:
         """Return the sizes."""
@@ -138,20 +144,29 @@ class Recurrence:
         """Return the tape of some states and observables."""
         return observable_tape(self.network, self.input_names, names)
 
-    def _problem(self, times: np.ndarray, entropy: int) -> Problem:
-        network, arrays = self.network, None
-        pattern = Pattern(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    def _tapes(self) -> tuple[Tape, Pattern, ReactionArrays | None]:
+        """Return the tape of a cell, where its Jacobian is not 0, and the reactions of leaps."""
+        network = self.network
+        nowhere = Pattern(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         if self.cell.kind == "leap":
-            tape = propensity_tape(network, self.input_names)
             arrays = compile_network(network).arrays
-        elif self.cell.is_stochastic:
-            tape = langevin_tape(network, self.input_names)
-        else:
-            tape, columns = rate_equation_tape(network, self.input_names)
-            pattern = Pattern(
-                np.repeat(np.arange(len(columns)), [len(row) for row in columns]).astype(np.int64),
-                np.array([column for row in columns for column in row], dtype=np.int64),
-            )
+            return propensity_tape(network, self.input_names), nowhere, arrays
+        if self.cell.is_stochastic:
+            return langevin_tape(network, self.input_names), nowhere, None
+        tape, columns = rate_equation_tape(network, self.input_names)
+        rows = np.repeat(np.arange(len(columns)), [len(row) for row in columns])
+        pattern = Pattern(
+            rows.astype(np.int64),
+            np.array([column for row in columns for column in row], dtype=np.int64),
+        )
+        return tape, pattern, None
+
+    def _problem(self, times: np.ndarray, entropy: int) -> Problem:
+        # What does not change from call to call is kept: a fit makes thousands of short ones.
+        if self._kept_tapes is None:
+            self._kept_tapes = self._tapes()
+        tape, pattern, arrays = self._kept_tapes
+        is_stochastic = self.cell.is_stochastic
         return Problem(
             cell=self.cell,
             tape=tape,
@@ -162,8 +177,17 @@ class Recurrence:
             n_states=len(self.state_names),
             n_parameters=len(self.parameter_names),
             n_inputs=len(self.input_names),
-            key=stream_key(entropy, self.cell.name),
+            key=stream_key(entropy, self.cell.name) if is_stochastic else _NO_KEY,
         )
+
+    def _equal_cells(self, times: np.ndarray, steps: Any) -> Cells:
+        key = (times.tobytes(), np.asarray(steps).tobytes(), np.asarray(steps).dtype.str)
+        if key not in self._kept_cells:
+            if len(self._kept_cells) > 100:
+                self._kept_cells.clear()
+            is_linear = self.interpolation == "linear" and bool(self.input_names)
+            self._kept_cells[key] = equal_cells(times, steps, is_linear=is_linear)
+        return self._kept_cells[key]
 
     # -- Running
 
@@ -234,7 +258,8 @@ class Recurrence:
         NetworkError
             If a name is unknown.
         SimulationError
-            If a state becomes infinite or no number, or an adaptive cell finds no step.
+            If a state becomes infinite or no number, or an adaptive cell finds no step or takes
+            too many.
         """
         times = check_times(t)
         if self.cell.is_adaptive and steps is not None:
@@ -269,12 +294,11 @@ class Recurrence:
         initial_state = self._started(wide[0], wide[1], wide[2], given, times)
         if self.cell.kind == "leap":
             _require_counts(initial_state[:, : self.network.n_species], self.state_names)
-        is_linear = problem.is_linear
         cells = None
         if not self.cell.is_adaptive:
-            cells = equal_cells(times, 10 if steps is None else steps, is_linear=is_linear)
+            cells = self._equal_cells(times, 10 if steps is None else steps)
         elif times.size == 1:
-            cells = equal_cells(times, 1, is_linear=is_linear)
+            cells = self._equal_cells(times, 1)
         batch = Batch(
             problem=problem,
             cells=cells,

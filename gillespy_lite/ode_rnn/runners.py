@@ -335,7 +335,8 @@ class _Leap(Runner):
     def backward(self, *arguments: Any) -> None:
         raise NotImplementedError("leaps have no slope")
 
-    tangent = backward
+    def tangent(self, *arguments: Any) -> None:
+        self.backward(*arguments)
 
 
 _RUNNERS: dict[str, type[Runner]] = {
@@ -357,9 +358,16 @@ def make_runner(
 
 
 def choose_steps(
-    problem: Problem, parameters: np.ndarray, initial: np.ndarray, inputs: np.ndarray
+    problem: Problem,
+    parameters: np.ndarray,
+    initial: np.ndarray,
+    inputs: np.ndarray,
+    *,
+    keep_diverged: bool,
 ) -> Cells:
     """Return the cells that an adaptive cell takes for one trajectory.
+
+    Where no step is short enough, they end before the grid does if `keep_diverged` is set.
 
     Raises
     ------
@@ -411,7 +419,7 @@ def choose_steps(
         all_sizes.append(sizes[:n_done])
         all_rows.append(rows[:n_done])
         n_cells += n_done
-        if reason == REACHED:
+        if reason == REACHED or (reason == STUCK and keep_diverged):
             break
         if reason == STUCK:
             raise SimulationError(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -19,6 +16,7 @@ from ..kernels.explicit_cells import Cells
 from ..kernels.tape_rows import pull_back_rows, push_rows, run_rows
 from ..kernels.tapes import LANES, Tape
 from ..names import did_you_mean, shown
+from ..workers import share_out
 from .runners import Problem, Runner, Trail, choose_steps, loaded_slots, make_runner, part_of_trail
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ class Batch:
     @property
     def size(self) -> int:
         """Number of trajectories."""
-        return self.parameters.shape[0]
+        return int(self.parameters.shape[0])
 
     def blocks(self) -> list[tuple[int, int]]:
         """Return the rows of each block."""
@@ -101,45 +99,9 @@ class Batch:
             self.problem,
             cells,
             np.ascontiguousarray(self.parameters[chosen].T),
-            np.ascontiguousarray(np.moveaxis(self.inputs[chosen], 0, -1)),
+            np.ascontiguousarray(self.inputs[chosen].transpose(1, 2, 0)),
             self.first_index + rows[0],
         )
-
-
-def share_out(work: Callable[[int], None], n: int, threads: int) -> None:
-    """Do `work` for 0, ..., n - 1 on some threads; the first error ends it."""
-    if threads == 1 or n == 1:
-        for i in range(n):
-            work(i)
-        return
-    halt = threading.Event()
-    waiting = iter(range(n))
-    lock = threading.Lock()
-
-    def worker() -> None:
-        while not halt.is_set():
-            with lock:
-                i = next(waiting, None)
-            if i is None:
-                return
-            work(i)
-
-    with ThreadPoolExecutor(min(threads, n), thread_name_prefix="gillespy_lite") as pool:
-        try:
-            pending = {pool.submit(worker) for _ in range(min(threads, n))}
-            while pending:
-                done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-        finally:
-            halt.set()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run_cells(
@@ -190,11 +152,15 @@ def unroll_batch(
         if cells is None:
             row = rows[0]
             cells = steps[index] = choose_steps(
-                problem, batch.parameters[row], batch.initial[row], batch.inputs[row]
+                problem,
+                batch.parameters[row],
+                batch.initial[row],
+                batch.inputs[row],
+                keep_diverged=keep_diverged,
             )
         runner = batch.runner(rows, cells)
         y = np.ascontiguousarray(batch.initial[batch.lanes_of(rows)].T).ravel()
-        block = np.empty((n_times, y.size))
+        block = np.full((n_times, y.size), np.nan)  # steps may end before the grid does
         block[0] = y
         needed = runner.trail_bytes() * runner.n_cells * len(blocks)
         keeps = for_gradient and not batch.checkpoints and needed <= _TRAIL_BYTES
@@ -205,7 +171,7 @@ def unroll_batch(
             _run_cells(runner, 0, runner.n_cells, y, block, trail)
             trails[index] = trail if keeps else None
         lanes_last = block.reshape(n_times, n, runner.lanes)
-        states[rows[0] : rows[1]] = np.moveaxis(lanes_last, -1, 0)[: rows[1] - rows[0]]
+        states[rows[0] : rows[1]] = lanes_last.transpose(2, 0, 1)[: rows[1] - rows[0]]
 
     share_out(work, len(blocks), batch.threads)
     unrolled = Unrolled(recurrence, batch, states, steps, trails, starts)
@@ -256,12 +222,14 @@ class Unrolled:
     @property
     def states(self) -> np.ndarray:
         """States at each time, (n_times, n_states) or (n_batch, n_times, n_states)."""
-        return self._trim(self._states)
+        states: np.ndarray = self._trim(self._states)
+        return states
 
     @property
     def parameters(self) -> np.ndarray:
         """Parameters that were used, (n_parameters,) or (n_batch, n_parameters)."""
-        return self._trim(self._batch.parameters)
+        parameters: np.ndarray = self._trim(self._batch.parameters)
+        return parameters
 
     @property
     def diverged(self) -> Any:
@@ -274,6 +242,14 @@ class Unrolled:
         if self._batch.cells is not None:
             return self._batch.cells
         return self._steps[0] if self._batch.is_single else list(self._steps)
+
+    @property
+    def n_cells(self) -> Any:
+        """Number of cells: int, or (n_batch,) where each trajectory chose its own."""
+        steps = self.steps
+        return (
+            len(steps.size) if isinstance(steps, Cells) else np.array([len(s.size) for s in steps])
+        )
 
     def _trim(self, array: np.ndarray) -> Any:
         return array[0] if self._batch.is_single else array
@@ -484,7 +460,7 @@ class Unrolled:
         assert cells is not None
         runner = batch.runner(rows, cells)
         chosen, lanes, width = batch.lanes_of(rows), runner.lanes, rows[1] - rows[0]
-        lane_bars = np.moveaxis(states_bar[chosen], 0, -1).copy()
+        lane_bars = states_bar[chosen].transpose(1, 2, 0).copy()
         lane_bars[..., width:] = 0.0  # the lanes that only fill up
         block_bar = lane_bars.reshape(problem.times.size, -1)
         block_inputs = np.zeros(problem.times.size * problem.n_inputs * lanes)
@@ -505,7 +481,7 @@ class Unrolled:
         parameters_bar[rows[0] : rows[1]] += by_parameter.T[:width]
         initial_bar[rows[0] : rows[1]] = y_bar.reshape(-1, lanes).T[:width]
         by_input = block_inputs.reshape(problem.times.size, -1, lanes)
-        inputs_bar[rows[0] : rows[1]] += np.moveaxis(by_input, -1, 0)[:width]
+        inputs_bar[rows[0] : rows[1]] += by_input.transpose(2, 0, 1)[:width]
 
     def _go_back_in_segments(
         self,
@@ -709,7 +685,7 @@ class Unrolled:
             np.empty((1, n)),
             outputs_dot,
         )
-        return outputs_dot.reshape(n, LANES) * ~np.array(batch.given)[:, np.newaxis]
+        return np.where(np.array(batch.given)[:, np.newaxis], 0.0, outputs_dot.reshape(n, LANES))
 
 
 def _loaded_dots(tape: Tape, dots: np.ndarray) -> np.ndarray:
