@@ -29,6 +29,10 @@ Place: TypeAlias = tuple[str, int]
 _KINDS = ("parameters", "states", "inputs", "slopes", "noise", "time", "size")
 # Operations whose value or slope may be infinite or no number.
 _SINGULAR = {"/", "^", "constant power", "log", "log10", "sqrt", "exp", "hill", "hillr"}
+# Operations that hand on nothing to some of their arguments.
+_BLOCKING = {
+    *("if", "min", "max", "<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"),
+}
 _FEW_FACTORS = 4  # powers up to this are products
 
 
@@ -156,13 +160,13 @@ class TapeWriter:
         divisor = self._value(b)
         if divisor is not None and divisor != 0.0:
             return self.weighted_sum([(1.0 / divisor, a)])
+        if divisor == 0.0:  # inf or nan, as written
+            return {self._node(_Node("/", (self.settle(a), self.settle(b)))): 1.0}
         if not a:
             return {}
         above, numerator = self._scaled_node(a)
         below, denominator = self._scaled_node(b)
-        if numerator == denominator:
-            return self.number(above / below)
-        if below == 0.0 or (self._frozen[denominator] and not self._frozen[numerator]):
+        if self._frozen[denominator] and not self._frozen[numerator]:
             inverse = self._node(_Node("/", (self._one, self.settle(b))))
             return self.product(a, {inverse: 1.0})
         return {self._node(_Node("/", (numerator, denominator))): above / below}
@@ -454,7 +458,7 @@ class TapeWriter:
 
         An adjoint of 0 must stay 0 there, although a factor may be infinite or no number.
         """
-        choices = [i for i in nodes if self._nodes[i].operation in {"if", "min", "max"}]
+        choices = [i for i in nodes if self._nodes[i].operation in _BLOCKING]
         below = self._reachable(argument for i in choices for argument in self._nodes[i].arguments)
         if all(self._nodes[i].operation not in _SINGULAR for i in below):
             return set()
