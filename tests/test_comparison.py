@@ -18,7 +18,8 @@ from gillespy_lite.errors import (
     NetworkError,
     SimulationError,
 )
-from gillespy_lite.ode_rnn.comparison import Comparison, compare
+from gillespy_lite.ode_rnn.comparing import compare
+from gillespy_lite.ode_rnn.comparison import Comparison
 from gillespy_lite.ode_rnn.volume import scale_volume
 from gillespy_lite.plotting.comparisons import COMPARISON_KINDS
 

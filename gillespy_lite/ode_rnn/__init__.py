@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..errors import IdentifiabilityWarning
 from .cells import CELLS
-from .comparison import Comparison, compare
+from .comparing import compare
+from .comparison import Comparison
 from .correction import CorrectedFit, correct
 from .estimates import Estimate
 from .experiments import Experiment

@@ -79,8 +79,12 @@ class Problem:
 
     @property
     def n_kept(self) -> int:
-        """Slots that depend on the state."""
-        return int(self.tape.n_slots - self.tape.states)
+        """Slots that depend on the state and that the way back needs."""
+        tape = self.tape
+        # Explicit cells do not fill those of the Jacobian, which come last.
+        is_explicit = self.cell.kind == "explicit"
+        last = tape.shift + tape.group_start[tape.essential] if is_explicit else tape.n_slots
+        return int(last - tape.states)
 
 
 def part_of_trail(trail: Trail, first: int, last: int) -> Trail:
