@@ -625,9 +625,15 @@ def test_a_diverged_trajectory_can_be_kept():
     assert np.isfinite(path["X"][[0, 2]]).all()
     alone = recurrence.unroll([0, 0.5, 5, 9], keep_diverged=True)
     assert alone.diverged is True or alone.diverged is np.True_
-    for again in (path, alone):
-        with pytest.raises(ValueError, match=r"diverged trajectory has no gradient.*\.diverged"):
-            again.pull_back(np.zeros(again.states.shape))
+    with pytest.raises(ValueError, match=r"diverged trajectory has no gradient.*\.diverged"):
+        alone.pull_back(np.zeros(alone.states.shape))
+    # In a batch the others keep theirs: d X(9)/dk = 9/(1 - 9 k)^2 at k = 0.
+    found = path.pull_back({"X": np.tile([0.0, 0.0, 0.0, 1.0], (3, 1))})["k"]
+    _, jacobian = path.sensitivities(["k"])
+    assert np.isnan(found).tolist() == [False, True, False]
+    assert np.isnan(jacobian).all(axis=(1, 2, 3)).tolist() == [False, True, False]
+    assert_allclose([found[2], jacobian[2, -1, 0, 0]], 9.0, rtol=1e-12)
+    assert_allclose(found[0], jacobian[0, -1, 0, 0], rtol=1e-12)
     with pytest.raises(SimulationError, match="a state of trajectory 1 became infinite"):
         recurrence.unroll([0, 0.5, 5, 9], parameters={"k": [0.1, 1.0, 0.0]})
 

@@ -112,7 +112,7 @@ def _hill_slopes(x, threshold, exponent):
         return by_x, 0.0, 0.0
     rising = _hill(x, threshold, exponent)
     both = rising * _hill(threshold, x, exponent)
-    return exponent * both / x, -exponent * both / threshold, both * math.log(x / threshold)
+    return exponent * both / x, -exponent * both / threshold, both * np.log(x / threshold)
 
 
 @inlined
@@ -128,13 +128,13 @@ def _hill_curvatures(x, threshold, exponent, slope):
     odds = 2.0 * _hill(threshold, x, exponent) - 1.0  # 1 - 2 h
     by_x = slope * (exponent * odds - 1.0) / x
     by_threshold = -slope * exponent * odds / threshold
-    return by_x, by_threshold, slope * (1.0 / exponent + odds * math.log(x / threshold))
+    return by_x, by_threshold, slope * (1.0 / exponent + odds * np.log(x / threshold))
 
 
 @inlined
 def _power_slopes(base, exponent, power):
     """Return the slopes of base^exponent by both; 0^n is 0 for all n > 0, so flat in n."""
-    by_exponent = 0.0 if base == 0.0 else power * math.log(base)
+    by_exponent = 0.0 if base == 0.0 else power * np.log(base)
     return exponent * base ** (exponent - 1.0), by_exponent
 
 

@@ -189,18 +189,10 @@ def _gradients(
         n_rows, *adjoint.shape[-2:]
     )
     run = layer.run(rows, given, for_gradient=True)
-    goes_on = ~np.atleast_1d(run.path.diverged)
-    if goes_on.all():
-        found = layer.pull_back(run, adjoint, rows)
-    else:
+    if np.all(run.path.diverged):
         found = Arguments(*(None if one is None else np.full(one.shape, np.nan) for one in rows))
-        if goes_on.any():
-            some = Arguments(*(None if one is None else one[goes_on] for one in rows))
-            run = layer.run(some, given, for_gradient=True)
-            gradients = layer.pull_back(run, adjoint[goes_on], some)
-            for one, by in zip(found, gradients, strict=True):
-                if one is not None:
-                    one[goes_on] = by
+    else:
+        found = layer.pull_back(run, adjoint, rows)
     return Arguments(
         *(
             None if one is None or shape is None else summed(one, n, batch, (*added, *shape))

@@ -36,7 +36,8 @@ class Gradient:
     """The gradient of a number by parameters, initial state and inputs.
 
     `gradient["k"]` is the derivative by a parameter, `gradient["X(0)"]` by an initial value, and
-    `gradient["light"]` by an input at each time of the grid.
+    `gradient["light"]` by an input at each time of the grid. The derivative by an initial value
+    that follows parameters is given, too; that by the parameters already contains it.
     """
 
     parameters: np.ndarray  # (..., n_parameters), including their way through the initial state
@@ -270,10 +271,12 @@ class Unrolled:
         where = "" if self._batch.is_single else f" of trajectory {row}"
         since = f" and t = {self.times[at]:g}" if at else ""
         before = f"between t = {self.times[max(0, at - 1)]:g}{since}" if at else "at the start"
+        advice = "smaller cells (steps=), an adaptive cell ('dopri5')"
+        if self._batch.cells is None:
+            advice = "smaller tolerances (rtol=, atol=)"
         raise SimulationError(
             f"a state{where} became infinite or no number {before} under the cell '{name}'; use "
-            "smaller cells (steps=), an adaptive cell ('dopri5'), one for stiff networks "
-            "('rodas4'), or check the rate laws there"
+            f"{advice}, one for stiff networks ('rodas4'), or check the rate laws there"
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -357,14 +360,15 @@ class Unrolled:
         Returns
         -------
         Gradient
-            By parameters, initial state and inputs; in a batch for each trajectory.
+            By parameters, initial state and inputs; in a batch for each trajectory, nan for those
+            that diverged.
 
         Raises
         ------
         MethodError
             If the cell has no gradient.
         ValueError
-            If a shape does not fit, or the trajectory diverged.
+            If a shape does not fit, or the one trajectory diverged.
         """
         batch = self._batch
         problem = batch.problem
@@ -391,6 +395,9 @@ class Unrolled:
 
         share_out(work, len(blocks), batch.threads)
         self._follow_initial(parameters_bar, initial_bar, inputs_bar)
+        bad = self._first_bad < self.times.size
+        for array in (parameters_bar, initial_bar, inputs_bar):
+            array[bad] = np.nan
         return Gradient(
             self._trim(parameters_bar),
             self._trim(initial_bar),
@@ -407,7 +414,7 @@ class Unrolled:
                 f"the cell '{cell.name}' has no gradient: its counts are whole numbers; "
                 "'langevin' has one, and so have the deterministic cells"
             )
-        if (self._first_bad < self.times.size).any():
+        if self._batch.is_single and self._first_bad[0] < self.times.size:
             raise ValueError("a diverged trajectory has no gradient; look at .diverged first")
 
     def _add_output_adjoints(
@@ -593,6 +600,7 @@ class Unrolled:
 
         if groups:
             share_out(work, len(groups), batch.threads)
+        jacobian[self._first_bad < self.times.size] = np.nan
         return self.outputs(names), self._trim(jacobian)
 
     def _seeds(self, wrt: Sequence[str]) -> list[tuple[str, int, int]]:

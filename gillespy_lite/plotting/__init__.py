@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
+from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.network_picture import draw_network
 from gillespy_lite.plotting.paths import (
     plot_band,
@@ -94,10 +95,4 @@ def plot_result(
     ValueError
         If there is no such kind for this class of result.
     """
-    kinds = KINDS[type(result)]
-    if kind not in kinds:
-        raise ValueError(
-            f"cannot plot kind={kind!r} of {type(result).__name__}; "
-            f"choose one of {', '.join(map(repr, kinds))}"
-        )
-    return kinds[kind](result, ax=ax, **options)
+    return draw(KINDS[type(result)], result, kind, ax, options)

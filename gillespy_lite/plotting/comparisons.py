@@ -9,6 +9,7 @@ import numpy as np
 
 from gillespy_lite.ode_rnn.comparison import EXACT, Comparison, SizeScaling
 from gillespy_lite.ode_rnn.discrepancies import PowerLaw
+from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.style import (
     COUNT_LABEL,
     GREY,
@@ -311,12 +312,7 @@ def plot_comparison(
     ValueError
         If there is no such kind.
     """
-    if kind not in COMPARISON_KINDS:
-        raise ValueError(
-            f"cannot plot kind={kind!r} of Comparison; "
-            f"choose one of {', '.join(map(repr, COMPARISON_KINDS))}"
-        )
-    return COMPARISON_KINDS[kind](comparison, ax=ax, **options)
+    return draw(COMPARISON_KINDS, comparison, kind, ax, options)
 
 
 def _chosen(comparison: Comparison, names: str | Sequence[str] | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.style import (
     GREY,
     TIME_LABEL,
@@ -350,9 +351,4 @@ def plot_fit_result(
     ValueError
         If there is no such kind.
     """
-    if kind not in FIT_KINDS:
-        raise ValueError(
-            f"cannot plot kind={kind!r} of FitResult; "
-            f"choose one of {', '.join(map(repr, FIT_KINDS))}"
-        )
-    return FIT_KINDS[kind](result, ax=ax, **options)
+    return draw(FIT_KINDS, result, kind, ax, options)
