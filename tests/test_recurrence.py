@@ -1090,7 +1090,9 @@ NOT_ASKED = [
      "there is no derivative by 'kk'; did you mean 'k'?"),
     (lambda: PATH.sensitivities(["rr"]), NetworkError,
      "there is no derivative by 'rr'; did you mean 'r'?"),
-    (lambda: PATH.sensitivities(["q"]), NetworkError, "there is no derivative by 'q'"),
+    (lambda: PATH.sensitivities(["qqq"]), NetworkError,
+     "there is no derivative by 'qqq'; there are k, r, A(0), B(0)"),
+    (lambda: PATH.pull_back({}), ValueError, "adjoints is empty; name the states"),
     (lambda: PATH.sensitivities(["C(0)"]), NetworkError, "there is no derivative by 'C(0)'"),
     (lambda: PATH.sensitivities(["drive[3]"]), NetworkError,
      "there is no derivative by 'drive[3]'; did you mean 'drive[0]'?"),
@@ -1126,6 +1128,8 @@ def test_names_shapes_and_readings_of_a_path():
     assert repr(DRIVEN_RECURRENCE) == (
         "<Recurrence: cell rk4, 2 states, 2 parameters, inputs drive>"
     )
+    assert repr(PATH).startswith("<Unrolled: 2 states at 3 times from ")
+    assert repr(WIDE).startswith("<Unrolled: 2 trajectories, 2 states at 3 times from ")
     assert_array_equal(PATH["total"], PATH["A"] + PATH["B"])
     assert_array_equal(PATH.outputs()[:, :2], PATH.states)
     assert WIDE["total"].shape == (2, 3)

@@ -213,6 +213,15 @@ class Unrolled:
         self._states = states
         self._readouts: dict[tuple[str, ...], np.ndarray] = {}
 
+    def __repr__(self) -> str:
+        """Return the sizes."""
+        batch = "" if self._batch.is_single else f"{self._batch.size} trajectories, "
+        first, last = self.times[0], self.times[-1]
+        return (
+            f"<Unrolled: {batch}{len(self.recurrence.state_names)} states at {self.times.size} "
+            f"times from {first:g} to {last:g}, cell {self._batch.problem.cell.name}>"
+        )
+
     # -- What was computed
 
     @property
@@ -355,7 +364,8 @@ class Unrolled:
         ----------
         adjoints : array_like or mapping of str to array_like
             Derivatives of the number by the states, of the shape of `states`; or by states and
-            observables by name, (n_times,) or (n_batch, n_times) each.
+            observables by name, (n_times,) or (n_batch, n_times) each. One that is nan makes the
+            gradient nan.
 
         Returns
         -------
@@ -426,6 +436,8 @@ class Unrolled:
     ) -> None:
         batch = self._batch
         names = self._checked(list(adjoints))
+        if not names:
+            raise ValueError("adjoints is empty; name the states and observables, as in {'X': ...}")
         shape = self.states.shape[:-1]
         values = []
         for name in names:
@@ -621,9 +633,8 @@ class Unrolled:
                     *(f"{state}(0)" for state in recurrence.state_names),
                     *(f"{one}[0]" for one in recurrence.input_names),
                 ]
-                raise NetworkError(
-                    f"there is no derivative by {shown(str(name))}{did_you_mean(str(name), known)}"
-                )
+                advice = did_you_mean(str(name), known) or f"; there are {', '.join(known[:20])}"
+                raise NetworkError(f"there is no derivative by {shown(str(name))}{advice}")
         return found
 
     def _directions(
