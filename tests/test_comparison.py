@@ -316,6 +316,8 @@ def test_an_interrupt_keeps_what_is_finished():
         ({"outputs": "M"}, TypeError, "list of names"),
         ({"volumes": (0,)}, ValueError, "above 0"),
         ({"t": [0, 2, 1]}, ValueError, "times must increase"),
+        ({"t": [5]}, ValueError, r"at least two times, not t = \[5\.0\]"),
+        ({"t": [0]}, ValueError, "at least two times"),
         ({"method": "ode"}, MethodError, "deterministic"),
         ({"timeout": -1}, ValueError, "timeout"),
         ({"progress": 3}, TypeError, "progress"),
@@ -327,6 +329,23 @@ def test_arguments_that_make_no_sense_are_refused(arguments, error, message):
         warnings.simplefilter("error")
         with pytest.raises(error, match=message):
             compare(**{"network": LINEAR, "t": [0, 1], "n": 20, **arguments})
+
+
+def test_a_network_with_a_variable_is_refused_before_it_is_run():
+    text = "param k = 0.5\nvariable X = 10\nX' = -k*X"
+    for network in (text, "species A = 3\nA -> 0 @ 1\n" + text):
+        with pytest.raises(NetworkError, match="needs reactions among species: the variable 'X'"):
+            compare(gl.Network.parse(network), 10, 100)
+
+
+def test_an_interrupt_before_anything_is_finished_says_so(monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gillespy_lite.ode_rnn.comparing.ensemble", interrupt)
+    with pytest.raises(Interrupted, match=r"\.result is None") as caught:
+        compare(LINEAR, [0, 1, 2], 300, rng=1, cells=("rk4",))
+    assert caught.value.result is None
 
 
 def test_networks_too_fast_for_the_steps_of_a_cell_are_refused_with_advice():

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 import gillespy_lite as gl
 from gillespy_lite.errors import IncompleteWarning, Interrupted, NetworkError, SimulationError
+from gillespy_lite.ode_rnn import correction
 from gillespy_lite.ode_rnn.batched_fits import fit_data_sets
 from gillespy_lite.ode_rnn.correction import correct
 from gillespy_lite.ode_rnn.estimates import Estimate
@@ -221,12 +222,51 @@ def test_a_timeout_keeps_the_best_so_far():
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
 
 
+def test_a_timeout_before_the_slopes_are_measured_leaves_no_standard_errors(monkeypatch):
+    def out_of_time(search, here, spread):
+        raise correction._OutOfTimeError
+
+    monkeypatch.setattr(correction._Search, "_measured_slopes", out_of_time)
+    with pytest.warns(IncompleteWarning, match="there are no standard errors"):
+        result = correct(fit_pairs(1), n_simulations=10, rng=1)
+    assert result.estimates == pytest.approx(result.naive.estimates, rel=1e-4)
+    assert math.isnan(result.standard_errors["c"])
+    assert np.isnan(result.confidence_intervals()["c"]).all()
+    assert "nan" in str(result)
+    assert len(result.to_frame()) == 1
+
+
+def test_fits_in_batches_end_at_the_deadline(monkeypatch):
+    naive = fit_pairs(1)
+    objective = naive.objective
+    data = [[c.values[None] for c in one.columns] for one in objective.experiments]
+    with pytest.raises(TimeoutError, match="not finished"):
+        fit_data_sets(objective, data, objective.space.start, deadline=-math.inf)
+
+    def late(objective, data, start, deadline):
+        return fit_data_sets(objective, data, start, -math.inf if deadline < math.inf else deadline)
+
+    monkeypatch.setattr(correction, "fit_data_sets", late)
+    with pytest.raises(SimulationError, match="timeout: not one round"):
+        correct(naive, n_simulations=10, rng=1, timeout=1000.0)
+
+
+def test_an_interrupt_before_the_first_round_says_that_there_is_no_result(monkeypatch):
+    def interrupt(simulator, u):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(correction._Simulator, "fits_at", interrupt)
+    with pytest.raises(Interrupted, match=r"\.result is None") as caught:
+        correct(fit_pairs(1), n_simulations=10, rng=1)
+    assert caught.value.result is None
+
+
 def test_an_interrupt_keeps_the_best_so_far():
     def interrupt(done, total):
         if done == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(Interrupted, match="best correction so far is in") as caught:
         correct(fit_pairs(1), n_simulations=10, rng=1, progress=interrupt)
     assert caught.value.result.stopped == "interrupt"
     assert len(caught.value.result.steps) == 1

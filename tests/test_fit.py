@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 
 import numpy as np
@@ -301,6 +302,27 @@ def test_starts_at_which_the_model_diverges_are_reported_and_passed_over():
     assert all(one.message == "the model diverges at the start" for one in failed)
 
 
+def test_other_starts_are_tried_if_the_first_explodes():
+    network = gl.Network.parse("species X = 1\nparam k = 5\nX => 2 X @ k*X^2")
+    t = np.array([1.0, 2.0, 4.0, 8.0])
+    table = {"time": t, "X": 1 / (1 - 0.1 * t) + [0.01, -0.01, 0.01, 0.0]}
+    result = fit(network, table, {"k": (0.01, 10.0)}, starts=8, rng=1)
+    assert result["k"] == pytest.approx(0.1, rel=1e-2)
+
+
+@pytest.mark.parametrize("optimiser", SEARCHES)
+@pytest.mark.parametrize("noise", [LogNormal(), Poisson()])
+def test_a_prediction_that_the_noise_makes_impossible_is_named(noise, optimiser):
+    # Y is surely 0 at time 0, and 1 was measured.
+    table = {"time": [0.0, *T], "Y": [1.0, *np.round(decay(T)[1])]}
+    with pytest.raises(gl.SimulationError) as caught:
+        fit(DECAY, table, ["k", "g"], noise=noise, optimiser=optimiser)
+    message = str(caught.value)
+    for part in ("column 'Y', time 0:", "predicts 0 and 1 was", type(noise).__name__, "impossible"):
+        assert part in message
+    assert "diverge" not in message
+
+
 # ---- Time, progress, interruption ---------------------------------------------------------------
 
 
@@ -322,6 +344,26 @@ def test_ctrl_c_leaves_the_best_so_far(starts):
     assert not result.converged
     assert np.isfinite(result.log_likelihood)
     assert result.log_likelihood == -np.nanmin(result.loss_history)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_leaves_the_starts_that_wait(threads):
+    calls = []
+
+    def press(done, total):
+        calls.append(done)
+        if len(calls) == 300:
+            raise KeyboardInterrupt
+
+    with pytest.raises(gl.errors.Interrupted) as caught:
+        fit(DECAY, noisy_table(), ["k", "g"], starts=500, rng=1, progress=press, threads=threads)
+    result = caught.value.result
+    ended = [one for one in result.starts if not one.message.startswith("stopped by")]
+    assert 0 < len(ended) <= 300
+    assert len(result.starts) <= len(ended) + threads
+    assert f"{len(ended)} of 500 starts ended before the interrupt" in str(result)
+    assert "best of" not in str(result)
+    assert len(calls) < 300 + threads
 
 
 @pytest.mark.parametrize("optimiser", SEARCHES)
@@ -348,7 +390,8 @@ def test_progress_counts_trials_to_the_total():
 
 
 def test_few_evaluations_end_without_convergence():
-    result = fit(DECAY.with_parameters(k=5.0), noisy_table(), ["k", "g"], max_evaluations=3)
+    with pytest.warns(gl.IncompleteWarning, match="did not converge: stopped after 3 evaluations"):
+        result = fit(DECAY.with_parameters(k=5.0), noisy_table(), ["k", "g"], max_evaluations=3)
     assert not result.converged
     assert "stopped after 3 evaluations" in str(result)
     assert result.loss_history.size <= 4
@@ -389,6 +432,16 @@ def test_a_refit_starts_where_the_fit_ended():
     assert again.estimates == pytest.approx(first.estimates, rel=1e-6)
     assert again.starts[0].start == pytest.approx(first.estimates)
     assert first.refit(noisy_table(3))["k"] != first["k"]
+
+
+def test_a_result_survives_pickling_and_can_still_be_refitted():
+    table = noisy_table()
+    first = fit(DECAY, table, ["k", "g"], noise="poisson")
+    back = pickle.loads(pickle.dumps(first))
+    assert back.estimates == first.estimates
+    assert back.standard_errors == first.standard_errors
+    assert str(back) == str(first)
+    assert back.refit(table).estimates == first.refit(table).estimates
 
 
 def test_shorter_steps_are_taken_where_the_fit_ends():

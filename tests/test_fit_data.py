@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -120,12 +121,15 @@ def test_sigma_may_be_a_column_of_the_table():
         (2.0, [2.0, 2.0, 2.0, 2.0, 2.0]),
         ([5.0, 4.0, 3.0, 2.0, 1.0], [5.0, 4.0, 3.0, 2.0, 1.0]),
         (lambda t: 10.0 * t, [0.0, 10.0, 20.0, 40.0, 80.0]),
-        ("lamp", [7.0, 7.0, 8.0, 9.0, 9.5]),
+        (lambda t: 1 if t < 2 else 0, [1.0, 1.0, 0.0, 0.0, 0.0]),
+        (lambda t: 3, [3.0, 3.0, 3.0, 3.0, 3.0]),
+        (math.sqrt, [0.0, 1.0, 2.0**0.5, 2.0, 8.0**0.5]),
+        ("lamp", [6.0, 7.0, 8.0, 9.0, 9.5]),
     ],
 )
 def test_an_input_is_a_number_an_array_a_function_or_a_column(light, expected):
     recurrence = Recurrence(NETWORK, inputs=("light",))
-    table = {**TABLE, "lamp": [7.0, 8.0, 9.0, 9.5]}
+    table = {"time": [0.0, *T], "X": [np.nan, *X], "lamp": [6.0, 7.0, 8.0, 9.0, 9.5]}
     experiment = Experiment(table, inputs={"light": light}, columns={"X": "X"})
     (one,) = prepared(experiment, None, recurrence)
     assert one.inputs["light"].tolist() == expected
@@ -137,6 +141,62 @@ def test_an_input_with_times_of_its_own_adds_them_to_the_grid():
     (one,) = prepared(Experiment(TABLE, inputs={"light": pair}), None, recurrence)
     assert one.times.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 8.0]
     assert one.inputs["light"].tolist() == [1.0, 1.0, 1.0, 5.0, 5.0, 5.0]
+
+
+def driven(light, interpolation="previous", table=TABLE, **setting):
+    """Return the input on the grid."""
+    recurrence = Recurrence(NETWORK, inputs=("light",), interpolation=interpolation)
+    experiment = Experiment(table, inputs={"light": light}, columns={"X": "X"}, **setting)
+    (one,) = prepared(experiment, None, recurrence)
+    return one.inputs["light"].tolist()
+
+
+def test_an_input_that_starts_after_the_initial_state_is_refused():
+    message = (
+        r"the input 'light' of experiment 'a' covers t = 3 to 4, but is needed for t = 0 to 8; "
+        r"give its values from t = 0 on, .*start=3"
+    )
+    for interpolation in ("previous", "linear"):
+        with pytest.raises(ValueError, match=message):
+            driven(([3, 4], [1, 1]), interpolation, name="a")
+    table = {**TABLE, "lamp": [7.0, 8.0, 9.0, 9.5]}
+    with pytest.raises(ValueError, match="covers t = 1 to 8, but is needed for t = 0 to 8"):
+        driven("lamp", table=table)
+    assert driven("lamp", table=table, start=1.0) == [7.0, 8.0, 9.0, 9.5]
+
+
+def test_an_input_is_held_after_its_last_time_but_no_line_is_drawn_there():
+    early = ([0, 4], [1, 5])
+    assert driven(early) == [1.0, 1.0, 1.0, 5.0, 5.0]
+    with pytest.raises(ValueError, match=r"covers t = 0 to 4, but .* 0 to 8; .*up to t = 8"):
+        driven(early, "linear")
+    assert driven(([0, 10], [0, 10]), "linear") == [0.0, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_a_gap_in_the_column_of_an_input_is_refused_with_its_row():
+    table = {"time": [0.0, *T], "X": [np.nan, *X], "lamp": [6.0, 7.0, np.nan, 9.0, 9.5]}
+    with pytest.raises(
+        ValueError, match="the input 'light' of experiment '1' is nan in row 2 of its column 'lamp'"
+    ):
+        driven("lamp", table=table)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda t: "bright", "returns 'bright' at t = 0"),
+        (lambda t: None, "returns None at t = 0"),
+        (lambda t: [1.0, 2.0], r"returns \[1\.0, 2\.0\] at t = 0"),
+        (lambda t: 1j, "returns 1j at t = 0"),
+        (lambda t: np.where(t < 4, 1.0, np.inf), "returns inf at t = 4"),
+        (math.log, "fails at t = 0 with ValueError"),
+    ],
+)
+def test_an_input_function_that_gives_no_number_is_refused(function, message):
+    with pytest.raises(
+        ValueError, match=f"function that gives the input 'light' of experiment '1' {message}"
+    ):
+        driven(function)
 
 
 def test_the_initial_state_holds_at_the_start():
@@ -164,7 +224,18 @@ BAD_DATA = {
     "nan everywhere": ({"time": T, "X": np.full(4, np.nan)}, "every value is nan"),
     "infinite": ({"time": T, "X": [1.0, np.inf, 2.0, 3.0]}, "row 1 of experiment '1' has X = inf"),
     "lengths": ({"time": T, "X": X[:3]}, "of one length"),
-    "text": ({"time": T, "X": ["a", "b", "c", "d"]}, "holds something that is no number"),
+    "text": (
+        {"time": T, "X": [60.0, 37.0, "n.d.", 2.0]},
+        r"column 'X' of experiment '1' holds 'n\.d\.' in row 2, which is no number",
+    ),
+    "text among objects": (
+        {"time": T, "X": np.array([60.0, None, "n.d.", 2.0], dtype=object)},
+        r"column 'X' of experiment '1' holds 'n\.d\.' in row 2, which is no number",
+    ),
+    "column of a parameter": (
+        {**TABLE, "light": np.ones(4)},
+        r"'light' .* called after the parameter 'light'.*inputs=\{'light': 'light'\}",
+    ),
     "dates": ({"time": np.arange(4).astype("datetime64[D]"), "X": X}, "holds dates"),
     "state": (Experiment(TABLE, initial={"Z": 1}), "initial value of 'Z'.*no such state"),
     "parameter": (Experiment(TABLE, parameters={"kk": 1}), "value of 'kk'.*no such parameter"),

@@ -207,6 +207,39 @@ def test_a_product_that_alone_matters_is_named_with_its_factors():
     assert "k1/k2 is not determined" in str(result)
 
 
+@pytest.mark.parametrize("noise_size", [0.0, 5.0])
+def test_a_search_does_not_run_along_a_flat_direction(noise_size):
+    # Only beta/N shows. The solution is taken from the network with the true parameters.
+    network = gl.Network.parse("""
+    variable S = 990, E = 0, I = 10, R = 0
+    param beta = 0.9, sigma = 0.6, gamma = 0.3, N = 1000
+    S' = -beta*S*I/N
+    E' = beta*S*I/N - sigma*E
+    I' = sigma*E - gamma*I
+    R' = gamma*I
+    """)
+    truth = network.with_parameters(beta=0.5, sigma=0.2, gamma=0.1)
+    t = np.linspace(0.0, 80.0, 17)
+    path = gl.simulate(truth, t, method="ode")
+    noise = noise_size * np.random.default_rng(0).standard_normal((2, t.size))
+    table = {"time": t, "I": path["I"] + noise[0], "R": path["R"] + noise[1]}
+    with pytest.warns(IdentifiabilityWarning, match=r"beta\*N is not determined"):
+        result = fit(network, table, ["beta", "sigma", "gamma", "N"])
+    (flat,) = result.identifiability
+    assert flat.is_structural
+    assert 1e2 < result["N"] < 1e4
+    alone = fit(network, table, ["beta", "sigma", "gamma"])
+    assert result["beta"] / result["N"] == pytest.approx(alone["beta"] / 1000, rel=1e-4)
+    for name in ("beta", "N"):
+        assert result.standard_errors[name] == np.inf
+    if noise_size:
+        for name in ("sigma", "gamma"):
+            assert result[name] == pytest.approx(alone[name], rel=1e-4)
+            assert result.standard_errors[name] == pytest.approx(
+                alone.standard_errors[name], rel=1e-3
+            )
+
+
 def test_a_power_in_a_flat_direction_is_named():
     network = gl.Network.parse(
         "species X = 100, Y\nparam a = 0.5, b = 1, g = 0.1\nX -> Y @ a*b^2\nY -> 0 @ g"
@@ -251,6 +284,28 @@ def test_an_open_profile_has_an_open_interval():
     profile = result.profile("K", n_points=4)
     assert profile.interval[1] == np.inf
     assert 0.0 < profile.interval[0] < result["K"]
+
+
+def test_a_profile_of_a_rate_that_went_to_zero_has_an_upper_limit():
+    network = gl.Network.parse("variable X = 10\nparam r = 0.01, K = 1\nX' = r*X^2 - K*X")
+    t = np.linspace(0.0, 2.0, 9)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(9)
+    table = {"time": t, "X": 10 * np.exp(-t) + noise}
+    with pytest.warns(IdentifiabilityWarning, match="r is not determined"):
+        result = fit(network, table, ["r", "K"])
+    assert result["r"] < 1e-6
+    profile = result.profile("r", n_points=4)
+    low, high = profile.interval
+    assert low == 0.0
+    # At the upper end, the best fit of K alone is worse by the threshold.
+    held = fit(network.with_parameters(r=high), table, ["K"])
+    drop = result.log_likelihood - held.log_likelihood
+    assert drop == pytest.approx(profile.threshold, rel=0.05)
+    # So it is for K, for which r has to come back.
+    high = result.profile("K", n_points=4).interval[1]
+    held = fit(network.with_parameters(K=high), table, ["r"])
+    drop = result.log_likelihood - held.log_likelihood
+    assert drop == pytest.approx(profile.threshold, rel=0.05)
 
 
 def test_a_profile_is_the_best_fit_at_each_value():

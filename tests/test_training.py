@@ -452,9 +452,9 @@ def two_driven_experiments():
         x[3 + k] = np.nan
         experiments.append(
             Experiment(
-                {"time": times, "X": x, "Y": y, "light": 1.0 + 0.5 * np.cos(times)},
+                {"time": times, "X": x, "Y": y},
                 name=f"e{k}",
-                inputs={"light": "light"},
+                inputs={"light": lambda t: 1.0 + 0.5 * np.cos(t)},
             )
         )
     estimates = [Estimate("make"), Estimate("decay", shared=False), Estimate("X(0)", start=7.0)]

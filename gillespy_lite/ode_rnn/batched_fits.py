@@ -6,6 +6,8 @@ Levenberg-Marquardt steps in which every trial unrolls a whole batch. The estima
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +36,10 @@ def can_fit_in_batches(objective: Objective) -> bool:
 
 
 def fit_data_sets(
-    objective: Objective, data: Sequence[Sequence[FloatArray]], start: FloatArray
+    objective: Objective,
+    data: Sequence[Sequence[FloatArray]],
+    start: FloatArray,
+    deadline: float = math.inf,
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Fit the model to many data sets.
 
@@ -46,6 +51,8 @@ def fit_data_sets(
         Values of each experiment's columns, in their order, of every data set.
     start : ndarray, shape (n_free,), float64
         Where all searches start.
+    deadline : float, optional
+        Time of `time.monotonic` at which the searches end.
 
     Returns
     -------
@@ -53,8 +60,13 @@ def fit_data_sets(
         The most likely free coordinates; unknown scales are profiled out.
     ndarray of bool, shape (n_sets,)
         Whether each search converged.
+
+    Raises
+    ------
+    TimeoutError
+        If a search is not finished at the deadline.
     """
-    return _Batch(objective, data).search(start)
+    return _Batch(objective, data).search(start, deadline)
 
 
 class _Batch:
@@ -65,7 +77,7 @@ class _Batch:
         self._n_sets = len(data[0][0])
         self._counts = objective.group_counts
 
-    def search(self, start: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def search(self, start: FloatArray, deadline: float) -> tuple[FloatArray, NDArray[np.bool_]]:
         n, n_free = self._n_sets, start.size
         lower, upper = self._objective.lower, self._objective.upper
         u = np.repeat(np.clip(start, lower, upper)[None], n, axis=0)
@@ -78,6 +90,8 @@ class _Batch:
             rows = np.flatnonzero(active)
             if rows.size == 0:
                 break
+            if time.monotonic() > deadline:
+                raise TimeoutError("the fits are not finished")
             # A coordinate that a bound holds back is left out of the step.
             held = ((u[rows] <= lower) & (gradient[rows] > 0.0)) | (
                 (u[rows] >= upper) & (gradient[rows] < 0.0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..compilation import compile_rate_equations, state_change_matrix
 from ..ensembles import ensemble
-from ..errors import IncompleteWarning, Interrupted, SimulationError
+from ..errors import IncompleteWarning, Interrupted, NetworkError, SimulationError
 from ..memory import require_memory
 from ..methods import Method
 from ..methods.ode import RateEquationSystem
@@ -125,7 +125,8 @@ def compare(
     ValueError, TypeError
         If an argument makes no sense.
     NetworkError
-        If a name is unknown, or a network cannot be scaled to one of `volumes`.
+        If a name is unknown, the network has variables, or it cannot be scaled to one of
+        `volumes`.
     MethodError
         If a cell or the method is unknown, or cannot do what is asked for.
     NotEnoughMemoryError
@@ -136,7 +137,8 @@ def compare(
     Interrupted
         On Ctrl-C; `error.result` holds the comparison of what is finished, or None.
     """
-    times = check_times(t)
+    times = _checked_times(t)
+    _refuse_variables(network)
     n = _checked_number(n)
     cell, noise_cells = _checked_cells(cells)
     levels = _checked_levels(quantiles, level)
@@ -165,7 +167,6 @@ def compare(
     runs: Ensemble | None = None
     paths: dict[str, FloatArray] = {}
     found: list[VolumeStatistics] = []
-    failure: Interrupted | None = None
     try:
         runs = stage.ensemble(
             network, times, n, entropy, recorded, method, threads, method_options, statistics=False
@@ -190,7 +191,6 @@ def compare(
         if runs is None and isinstance(partial, Ensemble):
             runs = partial
         stage.stopped = "interrupt"
-        failure = Interrupted("interrupted; the comparison of what is finished is in .result")
     if runs is not None and EXACT not in paths and len(runs) >= 2:
         paths[EXACT] = np.stack([runs[name] for name in names], axis=-1).astype(np.float64)
     result = None
@@ -212,7 +212,13 @@ def compare(
             entropy=entropy,
             stopped=stage.stopped,
         )
-    if failure is not None:
+    if stage.stopped == "interrupt":
+        kept = (
+            "not even two trajectories were finished, so .result is None"
+            if result is None
+            else "the comparison of what is finished is in .result"
+        )
+        failure = Interrupted(f"interrupted; {kept}")
         failure.result = result
         raise failure
     if result is None:
@@ -463,6 +469,25 @@ def _distance(states: FloatArray, reference: FloatArray) -> float:
 
 
 # ---- Checks -------------------------------------------------------------------------------------
+
+
+def _checked_times(t: Any) -> FloatArray:
+    times = check_times(t)
+    if times.size < 2:
+        raise ValueError(
+            f"compare needs at least two times, not t = {times.tolist()}; the initial state holds "
+            "at the first, so give a later one as well, or an end time such as t=5"
+        )
+    return times
+
+
+def _refuse_variables(network: Network) -> None:
+    if network.variables:
+        raise NetworkError(
+            "compare needs reactions among species: the variable "
+            f"{network.variables[0].name!r} follows a differential equation, which has no "
+            "stochastic counterpart; write it as a species with reactions"
+        )
 
 
 def _checked_number(n: Any) -> int:

@@ -92,7 +92,8 @@ class CorrectedFit:
     steps : tuple of CorrectionStep
         All iterations.
     slopes : ndarray, shape (n_free, n_free), float64
-        Derivatives of the mean naive estimate by the parameters, in free coordinates.
+        Derivatives of the mean naive estimate by the parameters, in free coordinates; nan if they
+        were not measured before a stop, and then standard errors and intervals are nan too.
     naive_covariance : ndarray, shape (n_free, n_free), float64
         Of a naive estimate over simulated data sets, in free coordinates.
     n_simulations : int
@@ -132,8 +133,11 @@ class CorrectedFit:
     def covariance(self) -> FloatArray:
         """Covariance of the corrected estimates, (n_free, n_free), in free coordinates.
 
-        (1 + 1/S) B^-1 V B^-T with `slopes` B, `naive_covariance` V and S simulations.
+        (1 + 1/S) B^-1 V B^-T with `slopes` B, `naive_covariance` V and S simulations; nan if it was
+        stopped before the slopes were measured.
         """
+        if not np.isfinite(self.slopes).all():
+            return np.full(self.slopes.shape, np.nan)
         with np.errstate(all="ignore"):
             inverse = np.linalg.pinv(self.slopes)
             return np.asarray(
@@ -340,16 +344,22 @@ def correct(
         report=reporter(progress, float(n_rounds), "correcting"),
     )
     search = _Search(simulator, fit_result, tolerance)
-    failure: Interrupted | None = None
+    is_interrupted = False
     try:
         search.run(max_iterations)
     except _OutOfTimeError:
         search.stop("timeout")
     except (KeyboardInterrupt, Interrupted):
         search.stop("interrupt")
-        failure = Interrupted("interrupted; the best correction so far is in the error's .result")
+        is_interrupted = True
     result = search.result(entropy)
-    if failure is not None:
+    if is_interrupted:
+        kept = (
+            "not one round of simulations ended, so the error's .result is None"
+            if result is None
+            else "the best correction so far is in the error's .result"
+        )
+        failure = Interrupted(f"interrupted; {kept}")
         failure.result = result
         raise failure
     if result is None:
@@ -508,6 +518,8 @@ class _Search:
     def stop(self, reason: str) -> None:
         self.stopped = reason
         self._message = f"stopped by {reason}"
+        if self._best is not None and self._slopes is None:
+            self._message += " before the naive fit was corrected: there are no standard errors"
 
     def result(self, entropy: int) -> CorrectedFit | None:
         if self._best is None:
@@ -584,7 +596,10 @@ def _naive_fits(
     if time.monotonic() > deadline:
         raise _OutOfTimeError
     if can_fit_in_batches(objective):
-        found, converged = fit_data_sets(objective, data, start)
+        try:
+            found, converged = fit_data_sets(objective, data, start, deadline)
+        except TimeoutError:
+            raise _OutOfTimeError from None
         return [u if good else None for u, good in zip(found, converged, strict=True)]
     watch = Watch(deadline - time.monotonic(), lambda done: None)
 

@@ -49,7 +49,9 @@ class Experiment:
         Parameters other than the network's.
     inputs : mapping, optional
         Values over time of each input: the name of a column of the table, a function of times, a
-        pair ``(times, values)``, or one value per time of the grid.
+        pair ``(times, values)``, or one value per time of the grid. A column or a pair has to cover
+        the times from `start` on; a value is held after the last of them, except where inputs are
+        interpolated linearly: then they have to reach the last measurement.
     columns : mapping of str to str, optional
         Which column measures which state or observable. By default every column that is not a
         time, a replicate, an input, a weight or a sigma measures what it is called after.
@@ -135,7 +137,11 @@ def _numbers(table: Table, name: str, where: str) -> FloatArray:
     try:
         values = column.astype(np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"column {name!r} of {where} holds something that is no number") from None
+        row = next((i for i, one in enumerate(column.tolist()) if not _is_number(one)), 0)
+        raise ValueError(
+            f"column {name!r} of {where} holds {column.tolist()[row]!r} in row {row}, which is no "
+            "number; write nan where nothing was measured"
+        ) from None
     if isinstance(column, np.ma.MaskedArray):
         return np.asarray(np.ma.filled(values, np.nan))
     return np.asarray(values)
@@ -143,6 +149,14 @@ def _numbers(table: Table, name: str, where: str) -> FloatArray:
 
 def _is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ in {"NAType", "NaTType"}
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        np.asarray(value).astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return np.ndim(value) == 0
 
 
 def _is_table(value: Any) -> bool:
@@ -299,6 +313,12 @@ def _roles(split: _Split, recurrence: Recurrence, noise: Callable[[str], NoiseMo
             advice = (
                 "name what it measures, Experiment(table, columns={...}), or leave the column out"
             )
+            if output in recurrence.network.parameter_names:
+                raise NetworkError(
+                    f"column {column!r} of {where} is called after the parameter {output!r}, which "
+                    "cannot be measured. If it says how the parameter varied, make it an input: "
+                    f"Experiment(table, inputs={{{output!r}: {column!r}}}); otherwise {advice}"
+                )
             raise NetworkError(
                 f"column {column!r} of {where} measures {output!r}, which is neither a state nor "
                 f"an observable of the network{hint}; there are "
@@ -622,11 +642,15 @@ def _inputs(
         what = f"the input {name!r} of experiment {shown(split.name)}"
         if isinstance(given, str):
             at, values = times[0], _numbers(split.tables[0], roles.inputs[name], split.where[0])
-            at, values = at[~np.isnan(values)], values[~np.isnan(values)]
+            bad = np.flatnonzero(~np.isfinite(values))
+            if bad.size:
+                raise ValueError(
+                    f"{what} is {values[bad[0]]} in row {bad[0]} of its column "
+                    f"{roles.inputs[name]!r}; every row needs a value. If it was recorded at other "
+                    "times than the measurements, give a pair (times, values)"
+                )
         elif callable(given):
-            at, values = grid, np.asarray(given(grid), dtype=np.float64)
-            if values.shape == ():
-                values = np.full(grid.size, float(values))
+            at, values = grid, _called(given, grid, what)
         elif _is_pair(given):
             at, values = (np.asarray(one, dtype=np.float64).ravel() for one in given)
         else:
@@ -641,11 +665,69 @@ def _inputs(
             )
         if not np.isfinite(values).all() or not (np.diff(at) > 0.0).all():
             raise ValueError(f"{what} must have finite values at increasing times")
+        _refuse_what_is_not_covered(what, at, grid, held)
         if held:
             found[name] = values[np.maximum(np.searchsorted(at, grid, side="right") - 1, 0)]
         else:
             found[name] = np.interp(grid, at, values)
     return found
+
+
+def _called(function: Callable[[Any], Any], grid: FloatArray, what: str) -> FloatArray:
+    """Return the values of a function on the grid: all at once, or time by time if it cannot."""
+    try:
+        all_at_once = np.asarray(function(grid))
+    except (TypeError, ValueError):
+        all_at_once = np.asarray(None)
+    if all_at_once.dtype.kind in "biuf" and all_at_once.shape in ((), grid.shape):
+        values = np.broadcast_to(all_at_once.astype(np.float64), grid.shape)
+        given = values.tolist()
+    else:
+        given = [_value_at(function, at, what) for at in grid.tolist()]
+        values = np.array([_as_float(one) for one in given])
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ValueError(
+            f"the function that gives {what} returns {given[bad[0]]!r} at t = {grid[bad[0]]:g}; it "
+            "must return a finite number for each time"
+        )
+    return values
+
+
+def _as_float(value: Any) -> float:
+    """Return a number as float; nan for anything else."""
+    try:
+        return np.nan if isinstance(value, str) or np.ndim(value) else float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _value_at(function: Callable[[Any], Any], at: float, what: str) -> Any:
+    try:
+        return function(at)
+    except Exception as error:
+        raise ValueError(
+            f"the function that gives {what} fails at t = {at:g} with {type(error).__name__}: "
+            f"{error}"
+        ) from error
+
+
+def _refuse_what_is_not_covered(what: str, at: FloatArray, grid: FloatArray, held: bool) -> None:
+    """Refuse an input that starts too late, or ends too early to be interpolated."""
+    slack = 1e-9 * float(np.ptp(grid))  # times may be rounded
+    begins_late = at[0] > grid[0] + slack
+    if not begins_late and (held or at[-1] >= grid[-1] - slack):
+        return
+    advice = (
+        f"give its values from t = {grid[0]:g} on, as a pair (times, values), or say with "
+        f"Experiment(..., start={at[0]:g}) that the initial state holds only then"
+        if begins_late
+        else f"give its values up to t = {grid[-1]:g}, as a pair (times, values)"
+    )
+    raise ValueError(
+        f"{what} covers t = {at[0]:g} to {at[-1]:g}, but is needed for t = {grid[0]:g} to "
+        f"{grid[-1]:g}; {advice}"
+    )
 
 
 def with_steps(experiment: PreparedExperiment, steps: Any) -> PreparedExperiment:

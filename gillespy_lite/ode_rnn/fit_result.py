@@ -97,6 +97,8 @@ class FitResult:
         What cut the fit short: "timeout", "interrupt"; None if it ran to its end.
     training : TrainingResult or None
         What a trainer had to tell.
+    n_starts : int
+        Starts that were asked for; if the fit was cut short, more than there are in `starts`.
     """
 
     objective: Objective
@@ -112,6 +114,7 @@ class FitResult:
     solver_tolerance: float
     again: Callable[..., FitResult] = field(repr=False)
     training: Any = None
+    n_starts: int = 1  # that were asked for
 
     # -- Numbers
 
@@ -467,12 +470,15 @@ class FitResult:
             column.noise.name for one in objective.experiments for column in one.columns
         )
         scales = ", ".join(f"{name} = {value:.4g}" for name, value in self.scales.items())
-        n_started = len(self.starts)
+        cut = f"stopped by {self.stopped}"
+        n_ended = sum(not one.message.endswith(cut) for one in self.starts)
+        told = f"; best of {self.n_starts} starts" if self.n_starts > 1 else ""
+        if self.stopped and self.n_starts > 1:
+            told = f"; {n_ended} of {self.n_starts} starts ended before the {self.stopped}"
         notes = [
             f"noise: {', '.join(models)}" + (f"; estimated {scales}" if scales else ""),
             f"log-likelihood {self.log_likelihood:.6g}, AIC {self.aic:.6g}, BIC {self.bic:.6g}",
-            f"{'converged' if self.converged else 'NOT converged'}: {self.message}"
-            + (f"; best of {n_started} starts" if n_started > 1 else ""),
+            f"{'converged' if self.converged else 'NOT converged'}: {self.message}" + told,
         ]
         notes += [
             f"{name} ended at a bound; its uncertainty is not known"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ from .cells import CELLS
 from .estimates import Estimate, FreeSpace, free_space
 from .experiments import prepare_experiments, read_experiments, with_steps
 from .fit_result import FitResult, Start
-from .objective import Objective, PreparedExperiment
+from .objective import Objective
 from .recurrence import Recurrence
-from .searching import SEARCHES, Found, Watch, starting_points
+from .searching import DIVERGES, SEARCHES, Found, Watch, starting_points
 from .step_choice import MOST_CELLS, choose_steps, solution_error
 from .uncertainty import uncertainty_at
 
@@ -34,6 +35,7 @@ __all__ = ["fit", "objective_of"]
 FloatArray = NDArray[np.float64]
 
 _REFINEMENTS = 3  # times that steps are made shorter for the estimates, and the fit goes on
+_UNSOLVED = "the model could not be solved from any start: "
 _STIFF_ATOL = 1e-3  # absolute tolerance of stiff cells, as a share of the relative one
 _HIGH_ORDER = 4  # steps are chosen for cells of this order or more; others get ten per interval
 
@@ -126,6 +128,8 @@ def fit(
     -----
     IdentifiabilityWarning
         If the data do not determine a combination of estimates; it is named.
+    IncompleteWarning
+        If a search did not converge.
 
     Notes
     -----
@@ -142,15 +146,10 @@ def fit(
         _check_trainer(optimiser)
     if training is not None and is_search:
         raise ValueError(f"training= is for trainers such as Adam(), not for {optimiser!r}")
-    objective = objective_of(
-        model,
-        data,
-        estimate,
-        ties=ties,
-        noise=noise,
-        steps=steps,
-        solver_tolerance=solver_tolerance,
-    )
+    objective = _objective_from(
+        model, data, estimate, ties, noise, steps, solver_tolerance,
+        lambda space: starting_points(space, starts, generator(entropy)),
+    )  # fmt: skip
     options: dict[str, Any] = {
         "ties": ties,
         "noise": noise,
@@ -164,13 +163,7 @@ def fit(
         "threads": threads,
     }
 
-    def again(data: Any, u: FloatArray, **changes: Any) -> FitResult:
-        started = _moved(objective.space, u)
-        return fit(
-            changes.pop("model", model), data, changes.pop("estimate", started),
-            **{**options, **changes},
-        )  # fmt: skip
-
+    again = _Again(model, objective.space, options)
     total = float(max_evaluations * starts)
     report = reporter(progress, total, "fitting") if is_search else (lambda done: None)
     watch = Watch(seconds, report)
@@ -186,22 +179,31 @@ def fit(
         extra, found = _train(
             objective, optimiser, training, progress, timeout, entropy, watch, starts
         )
-    best = found[0]
-    if not math.isfinite(best.value):
+    if not found or not math.isfinite(found[0].value):
         if watch.stopped:
             raise _stopped_at_once(watch.stopped)
+        told = sorted({one.message for one in found})
+        more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+        is_impossible = is_search and DIVERGES not in told
+        what = "no start can be used: " if is_impossible else _UNSOLVED
+        advice = "Leave such values out, take another noise model, or c" if is_impossible else "C"
         raise SimulationError(
-            "the model could not be solved from any start: "
-            + "; ".join(sorted({one.message for one in found}))
-            + ". Change the network's parameters, give Estimate(name, start=...), or narrower "
-            "bounds"
+            f"{what}{'; '.join(told[:3])}{more}. {advice}hange the network's parameters, give "
+            "Estimate(name, start=...), or narrower bounds"
         )
-    result = _result(objective, found, watch.stopped, solver_tolerance, again, extra)
+    result = _result(objective, found, watch.stopped, solver_tolerance, again, extra, starts)
     if watch.stopped == "interrupt":
         raise Interrupted("interrupted; the best fit so far is in the error's .result", result)
     if watch.stopped == "timeout":
         warnings.warn(
             "timeout: the search had not ended; the result is the best so far",
+            IncompleteWarning,
+            stacklevel=2,
+        )
+    if is_search and not result.converged and not watch.stopped:
+        warnings.warn(
+            f"the search did not converge: {result.message}; allow more max_evaluations, or give "
+            "other starts",
             IncompleteWarning,
             stacklevel=2,
         )
@@ -219,6 +221,22 @@ def fit(
             stacklevel=2,
         )
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Again:
+    """Fits once more with the same arguments."""
+
+    model: Network | Recurrence
+    space: FreeSpace
+    options: dict[str, Any]
+
+    def __call__(self, data: Any, u: FloatArray, **changes: Any) -> FitResult:
+        started = _moved(self.space, u)
+        return fit(
+            changes.pop("model", self.model), data, changes.pop("estimate", started),
+            **{**self.options, **changes},
+        )  # fmt: skip
 
 
 def objective_of(
@@ -243,6 +261,22 @@ def objective_of(
     Objective
         With values, gradients and residuals; see there.
     """
+    return _objective_from(
+        model, data, estimate, ties, noise, steps, solver_tolerance, lambda space: [space.start]
+    )
+
+
+def _objective_from(
+    model: Network | Recurrence,
+    data: Any,
+    estimate: Any,
+    ties: Mapping[str, Any] | None,
+    noise: Any,
+    steps: Any,
+    solver_tolerance: float,
+    points_of: Callable[[FreeSpace], Iterable[FloatArray]],
+) -> Objective:
+    """Return the objective with steps for the first of some points at which it has a value."""
     given: object = model
     if isinstance(given, Network):
         driven = [name for one in read_experiments(data) for name in one.experiment.inputs]
@@ -264,30 +298,29 @@ def objective_of(
             f"{space.n_free} parameters cannot be estimated from {n_data} measured values; "
             f"estimate fewer of {', '.join(space.names)}, tie some, or measure more"
         )
-    objective = _with_steps(
-        Objective(recurrence, experiments, space, groups), space.start, steps, solver_tolerance
-    )
-    if objective is None or not math.isfinite(objective.value(space.start)):
-        stiff = _stiff_objective(recurrence, experiments, space, groups, solver_tolerance)
-        if may_change and stiff is not None:
-            objective = stiff
-    if objective is None:
+    bare = Objective(recurrence, experiments, space, groups)
+    fallback = None
+    for point in points_of(space):
+        objective = _with_steps(bare, point, steps, solver_tolerance)
+        if objective is not None and math.isfinite(objective.value(point)):
+            return objective
+        if may_change:
+            stiff = _stiff_objective(bare, point, solver_tolerance)
+            if stiff is not None:
+                return stiff
+        fallback = fallback or objective
+    if fallback is None:
         raise SimulationError(
             f"the rate equations could not be solved to {solver_tolerance:g} at the start with "
             f"{MOST_CELLS:,} cells: change the network's parameters or give starts, allow a larger "
             "solver_tolerance, or take an adaptive cell, Recurrence(network, 'rodas4_adaptive')"
         )
-    return objective
+    return fallback
 
 
-def _stiff_objective(
-    recurrence: Recurrence,
-    experiments: list[PreparedExperiment],
-    space: FreeSpace,
-    groups: list[str],
-    tolerance: float,
-) -> Objective | None:
+def _stiff_objective(bare: Objective, u: FloatArray, tolerance: float) -> Objective | None:
     """Return the objective with Rosenbrock cells that choose their steps, if it has a value."""
+    recurrence = bare.recurrence
     stiff = Recurrence(
         recurrence.network,
         "rodas4_adaptive",
@@ -296,8 +329,8 @@ def _stiff_objective(
         rtol=tolerance,
         atol=_STIFF_ATOL * tolerance,
     )
-    objective = Objective(stiff, experiments, space, groups)
-    return objective if math.isfinite(objective.value(space.start)) else None
+    objective = Objective(stiff, bare.experiments, bare.space, bare.group_names)
+    return objective if math.isfinite(objective.value(u)) else None
 
 
 def _with_steps(
@@ -383,23 +416,39 @@ def _search_each(
 ) -> list[Found]:
     search = SEARCHES[optimiser]
     n_threads = min(len(points), threads or cores())
+    found: dict[int, Found] = {}
+    waiting = iter(range(len(points)))
+    lock = threading.Lock()
+
+    def worker() -> None:
+        while not watch.stopped:
+            with lock:
+                i = next(waiting, None)
+            if i is None:
+                return
+            found[i] = search(objective, points[i], watch, max_evaluations)
+
     if n_threads == 1:
-        return [search(objective, point, watch, max_evaluations) for point in points]
-    with ThreadPoolExecutor(n_threads) as pool:
-        futures = [
-            pool.submit(search, objective, point, watch, max_evaluations) for point in points
-        ]
         try:
-            pending = set(futures)
-            while pending:
-                _, pending = wait(pending, timeout=0.1)
-        except KeyboardInterrupt:
+            worker()
+        except KeyboardInterrupt:  # between two searches
             watch.stop("interrupt")
-            wait(futures)
-        except BaseException:
-            watch.stop("error")
-            raise
-    return [future.result() for future in futures]
+    else:
+        with ThreadPoolExecutor(n_threads) as pool:
+            futures = [pool.submit(worker) for _ in range(n_threads)]
+            try:
+                pending = set(futures)
+                while pending:
+                    done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+            except KeyboardInterrupt:
+                watch.stop("interrupt")
+                wait(futures)
+            except BaseException:
+                watch.stop("error")
+                raise
+    return [found[i] for i in sorted(found)]
 
 
 def _train(
@@ -450,6 +499,7 @@ def _result(
     tolerance: float,
     again: Callable[..., FitResult],
     training: Any,
+    n_starts: int,
 ) -> FitResult:
     best = found[0]
     natural = objective.natural
@@ -480,6 +530,7 @@ def _result(
         solver_tolerance=tolerance,
         again=again,
         training=training,
+        n_starts=n_starts,
     )
 
 

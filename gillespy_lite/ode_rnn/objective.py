@@ -383,6 +383,27 @@ class Objective:
         loss += squares + 0.5 * float(self._counts.sum())
         return loss if math.isfinite(loss) else math.inf
 
+    def obstacle(self, u: FloatArray) -> str:
+        """Say which measured value is impossible at u under its noise model; "" if none is.
+
+        Also "" where the unroll diverges.
+        """
+        for e, experiment in enumerate(self.experiments):
+            outputs = self.outputs(e, u)
+            for column in experiment.columns:
+                match = _match(column, outputs)
+                parts = match.residuals, match.slopes, match.log_spread
+                wrong = np.isfinite(match.means) & ~np.isfinite(parts).all(axis=0)
+                if wrong.any():
+                    i = int(np.flatnonzero(wrong)[0])
+                    return (
+                        f"experiment {experiment.name!r}, column {column.column!r}, time "
+                        f"{experiment.times[column.rows[i]]:g}: the model predicts "
+                        f"{match.means[i]:g} and {column.values[i]:g} was measured, which "
+                        f"{column.noise!r} makes impossible"
+                    )
+        return ""
+
     def value_and_gradient(
         self, u: FloatArray, scales: FloatArray | None = None
     ) -> tuple[float, FloatArray]:

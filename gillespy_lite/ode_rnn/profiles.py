@@ -28,6 +28,7 @@ _TOLERANCE = 1e-9  # of each fit of the others
 _MOST_POINTS = 60  # to each side
 _GAP = 0.25  # of the root of the loss between two points, as a share of that of the threshold
 _LARGEST_STEP = 1.0  # in the free coordinate: a factor of e on a log scale
+_NEAR_HOME = 4.0  # how far before the start of the search to begin, if it ended further away
 _WIDEST = 20.0  # how far to go, in the free coordinate of a log scale
 
 
@@ -167,6 +168,8 @@ def profile_likelihood(
     reach = standard_error * math.sqrt(2.0 * threshold)
     if not (math.isfinite(reach) and reach > 0.0):
         reach = 1.0 if space.is_log[k] else max(abs(float(u[k])), 1.0)
+    if space.is_log[k]:
+        reach = min(reach, _LARGEST_STEP * n_points)
     sides = [
         _walk(objective, u, k, sign * reach / n_points, best, threshold, max_evaluations)
         for sign in (-1.0, 1.0)
@@ -211,6 +214,11 @@ def _walk(
     largest = _LARGEST_STEP if is_log else max(abs(float(u[k])), abs(step))
     bound = float(objective.upper[k] if step > 0.0 else objective.lower[k])
     held = _Held(objective, k) if objective.n_free > 1 else None
+    home = float(objective.start[k]) - math.copysign(_NEAR_HOME, step)
+    if is_log and (home - float(u[k])) * math.copysign(1.0, step) > _NEAR_HOME:
+        # The estimate ran away to where it hardly matters: walk back from about where it started.
+        widest += abs(home - float(u[k]))
+        step = home - float(u[k])
     found: list[tuple[FloatArray, float]] = [(u, 0.0)]
     while len(found) <= _MOST_POINTS:
         (before, _), (point, loss) = found[max(len(found) - 2, 0)], found[-1]
@@ -223,6 +231,8 @@ def _walk(
         found.append((trial, value - best))
         if not math.isfinite(value) or value - best > 1.2 * threshold:
             break
+        if abs(step) > largest:  # back from far away
+            step = math.copysign(largest if rise < 0.1 * threshold else 0.5 * largest, step)
         # About even steps of the root of the loss; where it is flat, ever longer ones.
         if rise < 0.1 * threshold:
             step = math.copysign(min(1.5 * abs(step), largest), step)
@@ -263,14 +273,23 @@ def _held_fit(
     slope = (point - before) / moved if moved else np.zeros_like(point)
     guess = np.clip(point + slope * (at - point[k]), objective.lower, objective.upper)
     held.hold(at)
-    for start in (guess, point):
+    # Where others ran away, their slopes vanish: search from near their start as well.
+    home = objective.start - _NEAR_HOME
+    is_away = objective.is_log & (point < home - _NEAR_HOME)
+    starts = [guess, point]
+    if is_away.any():
+        starts.insert(0, np.where(is_away, np.maximum(home, objective.lower), point))
+    best, least = point, math.inf
+    for i, start in enumerate(starts):
         watch = Watch(math.inf, lambda done: None)
         result = search_least_squares(held, np.delete(start, k), watch, max_evaluations, _TOLERANCE)
         if watch.stopped:
             raise KeyboardInterrupt
-        if math.isfinite(result.value):
-            return held.full(result.u), result.value
-    return held.full(np.delete(point, k)), math.inf
+        if result.value < least:
+            best, least = held.full(result.u), result.value
+        if math.isfinite(least) and i >= len(starts) - 2:
+            break
+    return held.full(np.delete(best, k)), least
 
 
 def _crossing(

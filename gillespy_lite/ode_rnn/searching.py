@@ -18,14 +18,20 @@ from numpy.typing import NDArray
 from .estimates import FreeSpace
 from .objective import Objective
 
-__all__ = ["SEARCHES", "Found", "Stopped", "Watch", "starting_points"]
+__all__ = ["DIVERGES", "SEARCHES", "Found", "Stopped", "Watch", "starting_points"]
 
 FloatArray = NDArray[np.float64]
+
+DIVERGES = "the model diverges at the start"
 
 _SCALE_ROUNDS = 30  # least squares, then new scales of noise, and again
 _SCALE_TOLERANCE = 1e-7  # relative change of scales at which the rounds end
 _WHITENING_ROUNDS = 8
 _HIGHEST_WALL = 1e30
+# Least squares are damped (Levenberg) as if each coordinate were known to 1e4 units, or to 1e8
+# times what is known best. That moves no solution, but no steps go along flat directions.
+_DAMPING = 1e-4
+_RELATIVE_DAMPING = 1e-8
 _LONGEST_STEP = 2.0  # of L-BFGS in any coordinate; longer ones end in spurious minima
 _MOST_WHITENED = 40  # free coordinates; with more, the Jacobian would cost too much
 
@@ -122,17 +128,22 @@ def search_least_squares(
     def point(v: FloatArray) -> FloatArray:
         return np.clip(start + size * v, objective.lower, objective.upper)
 
+    still = np.zeros(objective.n_free)  # residuals of the damping
+
     def residuals(v: FloatArray) -> FloatArray:
         found, value = objective.residuals_and_value(point(v), scales)
         record.add(point(v), value)
-        return found
+        return np.concatenate([found, still])
 
     def jacobian(v: FloatArray) -> FloatArray:
-        return objective.residuals_and_jacobian(point(v), scales)[1] * size
+        found = objective.residuals_and_jacobian(point(v), scales)[1] * size
+        longest = float(np.linalg.norm(found, axis=0).max(initial=0.0))
+        damping = max(_DAMPING, _RELATIVE_DAMPING * longest)
+        return np.concatenate([found, damping * np.eye(objective.n_free)])
 
     try:
         if not np.isfinite(objective.residuals_and_value(u, scales)[0]).all():
-            return record.found(False, "the model diverges at the start")
+            return record.found(False, objective.obstacle(u) or DIVERGES)
         for _ in range(_SCALE_ROUNDS):
             left = max_evaluations - len(record.history)
             if left <= 0:
@@ -223,7 +234,7 @@ def search_lbfgs(
 
     try:
         if not math.isfinite(objective.value(u)):
-            return record.found(False, "the model diverges at the start")
+            return record.found(False, objective.obstacle(u) or DIVERGES)
         for _ in range(_WHITENING_ROUNDS):
             before = best[0]
             turn = _whitening(objective, u, scales, has_bounds)
