@@ -24,7 +24,7 @@ from .pace import STANDSTILL, Pace
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
-from .run_plan import RunPlan, check_timeout, is_complete, plan_run, trouble
+from .run_plan import RunPlan, check_timeout, check_whole, is_complete, plan_run, trouble
 from .simulation import run_trajectory
 from .workers import cores
 
@@ -117,8 +117,8 @@ def ensemble(
     Interrupted
         On Ctrl-C; `error.result` holds the finished trajectories.
     """
-    n = _whole(n, "n", 1)
-    n_threads = _whole(threads, "threads", 1) if threads is not None else cores()
+    n = check_whole(n, "n", 1)
+    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
     plan = plan_run(
         network,
         t,
@@ -137,10 +137,10 @@ def ensemble(
             f"use simulate(network, t, method='{plan.method.name}')"
         )
     report = reporter(progress, n, "ensemble")
-    chunk = _whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
+    chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
     store: _Paths | _Statistics
     if statistics:
-        store = _Statistics(plan, n, n_threads, _whole(histogram_bins, "histogram_bins", 2))
+        store = _Statistics(plan, n, n_threads, check_whole(histogram_bins, "histogram_bins", 2))
     else:
         store = _Paths(plan, n)
     crew = _Crew(plan, store, n, min(n_threads, n), chunk, check_timeout(timeout))
@@ -191,12 +191,6 @@ def replay(ensemble: Ensemble, i: int) -> Trajectory:
         **run_options,  # type: ignore[arg-type]
     )
     return run_trajectory(plan, int(ensemble.indices[i]), math.inf, lambda done: None)
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
-    return int(value)
 
 
 class _Paths:

@@ -324,6 +324,13 @@ def _check_condition(network: Network, condition: str | Expression) -> Expressio
     return expression
 
 
+def check_whole(value: Any, name: str, least: int) -> int:
+    """Return a whole number of at least `least`, or say what `name` must be."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
+    return int(value)
+
+
 def _real(value: object) -> float | None:
     """Return a number as a float, and None for what is none."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):

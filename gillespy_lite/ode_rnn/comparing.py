@@ -23,7 +23,7 @@ from ..progress import Progress, reporter
 from ..randomness import seed_sequence, take_entropy
 from ..results import Ensemble
 from ..results.columns import unknown_name_message
-from ..run_plan import check_timeout, check_times
+from ..run_plan import check_timeout, check_times, check_whole
 from ..simulation import simulate
 from .cells import CELLS, resolve_cell
 from .comparison import EXACT, Comparison, VolumeStatistics
@@ -139,7 +139,7 @@ def compare(
     """
     times = _checked_times(t)
     _refuse_variables(network)
-    n = _checked_number(n)
+    n = check_whole(n, "n", 20)
     cell, noise_cells = _checked_cells(cells)
     levels = _checked_levels(quantiles, level)
     limit = check_timeout(timeout)
@@ -488,12 +488,6 @@ def _refuse_variables(network: Network) -> None:
             f"{network.variables[0].name!r} follows a differential equation, which has no "
             "stochastic counterpart; write it as a species with reactions"
         )
-
-
-def _checked_number(n: Any) -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 20:
-        raise ValueError(f"n must be a whole number, 20 or more, not {n!r}")
-    return int(n)
 
 
 def _checked_cells(cells: Sequence[str]) -> tuple[str, tuple[str, ...]]:

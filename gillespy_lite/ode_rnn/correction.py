@@ -27,7 +27,7 @@ from ..network import Network
 from ..progress import Progress, reporter
 from ..randomness import generator, seed_sequence, take_entropy
 from ..results import Ensemble
-from ..run_plan import check_timeout
+from ..run_plan import check_timeout, check_whole
 from .batched_fits import can_fit_in_batches, fit_data_sets
 from .estimates import initial_name
 from .fit_result import FitResult
@@ -321,8 +321,8 @@ def correct(
     """
     if not isinstance(fit_result, FitResult):
         raise TypeError(f"correct takes the result of fit(...), not a {type(fit_result).__name__}")
-    _check_whole(n_simulations, "n_simulations", 10)
-    _check_whole(max_iterations, "max_iterations", 1)
+    check_whole(n_simulations, "n_simulations", 10)
+    check_whole(max_iterations, "max_iterations", 1)
     if tolerance is None:
         tolerance = 1.0 / math.sqrt(n_simulations)
     if not 0.0 < tolerance < math.inf:
@@ -629,11 +629,6 @@ def _with_values(experiment: PreparedExperiment, values: list[FloatArray]) -> Pr
 
 
 # ---- Checks -------------------------------------------------------------------------------------
-
-
-def _check_whole(value: Any, name: str, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
 
 
 def _refuse_what_cannot_be_simulated(objective: Objective) -> None:

@@ -18,7 +18,7 @@ from ..names import did_you_mean
 from ..network import Network
 from ..progress import Progress, reporter
 from ..randomness import generator, take_entropy
-from ..run_plan import check_timeout
+from ..run_plan import check_timeout, check_whole
 from ..workers import cores
 from .cells import CELLS
 from .estimates import Estimate, FreeSpace, free_space
@@ -139,8 +139,8 @@ def fit(
     """
     seconds = check_timeout(timeout)
     entropy = take_entropy(rng, seed)
-    _check_whole(starts, "starts")
-    _check_whole(max_evaluations, "max_evaluations")
+    check_whole(starts, "starts", 1)
+    check_whole(max_evaluations, "max_evaluations", 1)
     is_search = isinstance(optimiser, str) and optimiser in SEARCHES
     if not is_search:
         _check_trainer(optimiser)
@@ -541,11 +541,6 @@ def _moved(space: FreeSpace, u: FloatArray) -> list[Estimate]:
         replace(one, start=float(np.clip(np.mean(values[space.owner == k]), *one.bounds)))
         for k, one in enumerate(space.estimates)
     ]
-
-
-def _check_whole(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more, not {value!r}")
 
 
 def _check_trainer(optimiser: Any) -> None:

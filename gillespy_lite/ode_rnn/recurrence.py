@@ -25,7 +25,7 @@ from ..network_tapes import (
     rate_equation_tape,
 )
 from ..randomness import stream_key, take_entropy
-from ..run_plan import check_times
+from ..run_plan import check_times, check_whole
 from ..workers import cores
 from .cells import Cell, resolve_cell
 from .grids import equal_cells
@@ -280,7 +280,7 @@ class Recurrence:
         sizes = {rows.shape[0] for rows in (parameter_rows, initial_rows) if rows.ndim == 2}
         sizes |= {input_rows.shape[0]} if input_rows.ndim == 3 else set()
         if n is not None:
-            sizes.add(_positive(n, "n"))
+            sizes.add(check_whole(n, "n", 1))
         if len(sizes) > 1:
             raise ValueError(
                 "parameters, initial, inputs and n make batches of different sizes: "
@@ -307,7 +307,7 @@ class Recurrence:
             inputs=wide[2],
             given=given,
             is_single=not sizes,
-            threads=cores() if threads is None else _positive(threads, "threads"),
+            threads=cores() if threads is None else check_whole(threads, "threads", 1),
             checkpoints=checkpoints,
             first_index=0,
         )
@@ -429,12 +429,6 @@ def _checked_inputs(network: Network, inputs: Sequence[str]) -> tuple[str, ...]:
         if names.count(name) > 1:
             raise NetworkError(f"the input {name!r} is named twice")
     return names
-
-
-def _positive(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more, not {value!r}")
-    return int(value)
 
 
 def _finite(value: Any, what: str, most_axes: int) -> np.ndarray:

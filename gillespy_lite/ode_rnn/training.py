@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import IncompleteWarning, Interrupted, SimulationError
 from ..progress import Progress, reporter
 from ..randomness import stream_key, take_entropy
-from ..run_plan import check_timeout
+from ..run_plan import check_timeout, check_whole
 from .trainers import Trainer, resolve_trainer
 from .windows import SHOOTING, Loss, Merit, Pieces, pieces_of
 
@@ -202,8 +202,8 @@ def train(
     """
     trainer = resolve_trainer(trainer)
     plan = _Plan(
-        epochs=_whole(epochs, "epochs", 1),
-        patience=None if patience is None else _whole(patience, "patience", 1),
+        epochs=check_whole(epochs, "epochs", 1),
+        patience=None if patience is None else check_whole(patience, "patience", 1),
         tolerance=_number(tolerance, "tolerance"),
         order=_one_of(order, "order", ORDERS),
         penalty=_penalty(penalty),
@@ -217,12 +217,12 @@ def train(
             f"not {first.shape}"
         )
     first = np.clip(first, objective.lower, objective.upper)
-    length = None if window is None else _whole(window, "window", 1)
+    length = None if window is None else check_whole(window, "window", 1)
     shooting = _one_of(shooting, "shooting", SHOOTING)
     with np.errstate(all="ignore"):
         _require_finite(float(objective.value(first)))
         pieces = pieces_of(objective, first, window=length, shooting=shooting)
-    size = pieces.n_pieces if batch is None else _whole(batch, "batch", 1)
+    size = pieces.n_pieces if batch is None else check_whole(batch, "batch", 1)
     if size > pieces.n_pieces:
         raise ValueError(
             f"batch = {size} windows, but there are only {pieces.n_pieces}; take a smaller batch, "
@@ -497,12 +497,6 @@ def _require_finite(loss: float) -> None:
             "the loss at the start of training is not finite: the trajectory diverges there, or "
             "leaves what the noise model allows; start elsewhere, or use more steps per interval"
         )
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
-    return int(value)
 
 
 def _number(value: Any, name: str) -> float:
