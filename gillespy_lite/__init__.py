@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from . import errors
 from .errors import (
+    FormatError,
     GillespyLiteError,
     IdentifiabilityWarning,
     IncompleteWarning,
@@ -28,6 +29,9 @@ from .errors import (
     SimulationError,
 )
 from .network import (
+    Compartment,
+    Delay,
+    Event,
     Network,
     Observable,
     Parameter,
@@ -50,11 +54,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "Compartment",
+    "Delay",
     "Direct",
     "Ensemble",
     "EnsembleStatistics",
+    "Event",
     "Experiment",
     "FirstReaction",
+    "FormatError",
     "GillespyLiteError",
     "IdentifiabilityWarning",
     "IncompleteWarning",

@@ -7,7 +7,7 @@ rate law) is built once and kept in `Network.memo`, which relatives made by `wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import factorial, prod
 
@@ -18,6 +18,7 @@ from .kernels.arrays import CUSTOM, GENERAL, PAIR, SCALED, ReactionArrays
 from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
 from .kernels.rate_equations import RateEquations
 from .kernels.sum_tree import ARITY, first_leaf
+from .mass_action import propensity_expression, rate_expression
 from .network import Network, Reaction
 from .rate_laws import Call, Expression, Number, Symbol
 
@@ -373,41 +374,6 @@ def state_change_matrix(network: Network) -> FloatMatrix:
     matrix[:n_species, :n_reactions] = network.stoichiometry_matrix
     matrix[n_species:, n_reactions:] = np.eye(n)
     return matrix
-
-
-def rate_expression(network: Network, reaction: int) -> Expression:
-    """Return the rate of a reaction in the rate equations: for ``2 A -> B @ c``, c*A^2/2."""
-    return _mass_action(network, reaction, lambda species, count: (species**count,))
-
-
-def propensity_expression(network: Network, reaction: int) -> Expression:
-    """Return the propensity of a reaction: for ``2 A -> B @ c``, c*A*(A - 1)/2.
-
-    A law after ``=>`` stands as it is; beside it, the propensity is 0 while a reactant is missing.
-    """
-    return _mass_action(
-        network,
-        reaction,
-        lambda species, count: (species, *(species - taken for taken in range(1, count))),
-    )
-
-
-def _mass_action(
-    network: Network,
-    reaction: int,
-    factors: Callable[[Expression, int], Iterable[Expression]],
-) -> Expression:
-    what = network.reactions[reaction]
-    rate = network.expanded_rate(reaction)
-    if what.kind == "mass_action":
-        for name, count in what.reactants:
-            species = Symbol(name)
-            for factor in (species,) if count == 1 else factors(species, count):
-                rate = rate * factor
-        divisor = prod(factorial(count) for _, count in what.reactants)
-        if divisor > 1:
-            rate = rate / divisor
-    return rate
 
 
 def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from .names import checked_name
 
 __all__ = [
     "MAX_COUNT",
+    "Compartment",
     "Observable",
     "Parameter",
     "Rule",
@@ -108,7 +109,7 @@ class Variable(Operand):
     rate : Expression or float, optional
         The time derivative, per unit time: an expression of species, variables, parameters,
         observables and `t`. Without it, the network's `rules` give it, which may name variables
-        made later.
+        made later; a variable that reactions or events change needs none.
 
     Raises
     ------
@@ -143,6 +144,64 @@ class Variable(Operand):
     def __str__(self) -> str:
         """Return the name."""
         return self.name
+
+
+@dataclass(frozen=True, init=False, slots=True)
+class Compartment:
+    """A volume and the amounts in it, so that results can show them as concentrations.
+
+    Within rates, names always mean the amounts.
+
+    Parameters
+    ----------
+    size : str or Parameter or Variable or Observable
+        What holds the volume.
+    contents : iterable of str or of Species, Variable, ...
+        The amounts in it, in molecules.
+    as_concentrations : iterable of the same, optional
+        Those of them that results show under their own name as ``amount/size``.
+
+    Raises
+    ------
+    NetworkError
+        If a name is not allowed, or is named twice, or a concentration is not among the contents.
+    """
+
+    size: str
+    contents: tuple[str, ...]
+    as_concentrations: tuple[str, ...]
+
+    def __init__(
+        self,
+        size: str | Operand,
+        contents: Iterable[str | Operand],
+        as_concentrations: Iterable[str | Operand] = (),
+    ) -> None:
+        inside = tuple(_name_of(one) for one in contents)
+        concentrations = {_name_of(one) for one in as_concentrations}
+        size = _name_of(size)
+        for position, name in enumerate(inside):
+            if name in inside[:position]:
+                raise NetworkError(f"the compartment {size!r} holds {name!r} twice")
+        for name in sorted(concentrations - set(inside)):
+            raise NetworkError(
+                f"{name!r} is shown as a concentration, but is not among the contents of the "
+                f"compartment {size!r}"
+            )
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "contents", inside)
+        object.__setattr__(
+            self, "as_concentrations", tuple(name for name in inside if name in concentrations)
+        )
+
+    def __str__(self) -> str:
+        """Return the compartment in the language."""
+        shown = (f"[{name}]" if name in self.as_concentrations else name for name in self.contents)
+        return f"compartment {self.size}: {', '.join(shown)}"
+
+
+def _name_of(one: str | Operand) -> str:
+    return checked_name(one if isinstance(one, str) else getattr(one, "name", ""), "quantity")
 
 
 class Rule(NamedTuple):

@@ -12,6 +12,7 @@ __all__ = [
     "CountOverflowError",
     "DamagedFileError",
     "EventLimitError",
+    "FormatError",
     "GillespyLiteError",
     "IdentifiabilityWarning",
     "IncompleteWarning",
@@ -58,6 +59,13 @@ class ParseError(NetworkError):
         shown = self.line_text[start : start + 100].replace("\t", " ")
         caret = " " * (self.column - 1 - start) + "^"
         return f"{self.source}:{self.line}:{self.column}: {self.message}\n    {shown}\n    {caret}"
+
+
+class FormatError(NetworkError):
+    """A model in another format (SBML, Antimony, .net, GillesPy2) that cannot be read or written.
+
+    The message names the construct, its id and, in a file, its line.
+    """
 
 
 class MethodError(GillespyLiteError, ValueError):

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from .declarations import (
     MAX_COUNT,
+    Compartment,
     Observable,
     Parameter,
     Rule,
@@ -39,12 +40,16 @@ from .declarations import (
     start_problem,
 )
 from .errors import NetworkError
+from .events import Event
 from .expressions import TIME, Expression, Number, Operand, as_expression
+from .mass_action import rate_expression
 from .names import CONSTANTS, did_you_mean, normal_name, shown
 from .network_checks import MAX_MASS_ACTION, Problem, find_problem
 from .network_display import network_html, network_latex, network_text
 from .reactions import (
+    DELAY_LAWS,
     MAX_COEFFICIENT,
+    Delay,
     Kind,
     Nothing,
     Propensity,
@@ -59,10 +64,14 @@ if TYPE_CHECKING:
     from .explanation import Explanation
 
 __all__ = [
+    "DELAY_LAWS",
     "MAX_COEFFICIENT",
     "MAX_COUNT",
     "MAX_MASS_ACTION",
     "TIME",
+    "Compartment",
+    "Delay",
+    "Event",
     "Kind",
     "Network",
     "Nothing",
@@ -91,8 +100,10 @@ class _Structure:
     """What all the relatives of a network share: everything but the numbers."""
 
     __slots__ = (
+        "compartments",
         "declared",
         "definitions",
+        "events",
         "expanded_rates",
         "expanded_variable_rates",
         "memo",
@@ -117,7 +128,11 @@ class _Structure:
         reactions: tuple[Reaction, ...],
         variable_names: tuple[str, ...],
         variable_rates: tuple[Expression | None, ...],
+        events: tuple[Event, ...],
+        compartments: tuple[Compartment, ...],
     ) -> None:
+        self.events = events
+        self.compartments = compartments
         self.species_names = species_names
         self.variable_names = variable_names
         self.variable_rates = variable_rates
@@ -158,6 +173,8 @@ class _Structure:
             self.reactions,
             self.variable_names,
             self.variable_rates,
+            self.events,
+            self.compartments,
         )
 
     def hash(self) -> int:
@@ -208,6 +225,8 @@ _EXAMPLES = {
     "Parameter": 'Parameter("k", 0.1)',
     "Observable": 'Observable("total", S + P)',
     "Variable": 'Variable("X", 1.5)',
+    "Event": "Event(A > 30, {B: B + 1})",
+    "Compartment": "Compartment(V, [A, B])",
 }
 
 
@@ -231,7 +250,7 @@ def _rules(
 def _ruled(variables: Iterable[Variable], rules: Iterable[Rule]) -> tuple[Variable, ...]:
     """Return the variables with the rates that the rules give them."""
     rates = dict(rules)
-    return tuple(Variable(one.name, one.initial, rates[one.name]) for one in variables)
+    return tuple(Variable(one.name, one.initial, rates.get(one.name)) for one in variables)
 
 
 _NO_RULES: Mapping[Variable | str, Operand | float] = {}
@@ -259,7 +278,12 @@ class Network:
         Their columns follow those of the species.
     rules : mapping of Variable or str to Expression or float, optional
         Time derivatives of the variables that carry no rate of their own, per unit time:
-        ``rules={X: a*X - b*X*Y, Y: c*X*Y - d*Y}``. Each variable has one rate.
+        ``rules={X: a*X - b*X*Y, Y: c*X*Y - d*Y}``. Each variable has one rate, or none if
+        reactions or events change it.
+    events : iterable of Event, optional
+        What is assigned when conditions become true.
+    compartments : iterable of Compartment, optional
+        Volumes, by which results show amounts as concentrations.
 
     Raises
     ------
@@ -283,6 +307,8 @@ class Network:
         observables: Iterable[Observable] = (),
         variables: Iterable[Variable] = (),
         rules: Mapping[Variable | str, Operand | float] = _NO_RULES,
+        events: Iterable[Event] = (),
+        compartments: Iterable[Compartment] = (),
     ) -> None:
         given: object = species
         if isinstance(given, str):
@@ -295,10 +321,14 @@ class Network:
         )
         unruled = _all_of(Variable, variables, "variables")
         all_rules = _rules(unruled, rules)
-        problem = find_problem(*parts, unruled, all_rules)
+        others = {
+            "events": _all_of(Event, events, "events"),
+            "compartments": _all_of(Compartment, compartments, "compartments"),
+        }
+        problem = find_problem(*parts, unruled, all_rules, **others)
         if problem is not None:
             raise NetworkError(problem.message)
-        self._fill(*parts, _ruled(unruled, all_rules))
+        self._fill(*parts, _ruled(unruled, all_rules), **others)
 
     def _fill(
         self,
@@ -307,6 +337,8 @@ class Network:
         parameters: tuple[Parameter, ...],
         observables: tuple[Observable, ...],
         variables: tuple[Variable, ...],
+        events: tuple[Event, ...],
+        compartments: tuple[Compartment, ...],
     ) -> None:
         structure = _Structure(
             tuple(one.name for one in species),
@@ -315,6 +347,8 @@ class Network:
             reactions,
             tuple(variable.name for variable in variables),
             tuple(variable.rate for variable in variables),
+            events,
+            compartments,
         )
         self._set(
             structure,
@@ -345,10 +379,21 @@ class Network:
         observables: tuple[Observable, ...],
         variables: tuple[Variable, ...] = (),
         rules: Iterable[Rule] = (),
+        *,
+        events: tuple[Event, ...] = (),
+        compartments: tuple[Compartment, ...] = (),
     ) -> Network:
         """Build a network from parts with which `find_problem` found nothing wrong."""
         network = object.__new__(cls)
-        network._fill(species, reactions, parameters, observables, _ruled(variables, rules))
+        network._fill(
+            species,
+            reactions,
+            parameters,
+            observables,
+            _ruled(variables, rules),
+            events=events,
+            compartments=compartments,
+        )
         return network
 
     @classmethod
@@ -376,12 +421,14 @@ class Network:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Network:
-        """Read a network from a text file in the language.
+        """Read a network from a file: in the language, SBML, Antimony or BioNetGen's ``.net``.
 
         Parameters
         ----------
         path : str or path
-            A UTF-8 file.
+            The name ends in ``.xml`` or ``.sbml`` (SBML), ``.ant`` or ``.antimony`` (Antimony),
+            ``.net`` or ``.net.xz`` (BioNetGen); under another name, what begins like XML is SBML,
+            and everything else is UTF-8 text in the language.
 
         Returns
         -------
@@ -392,12 +439,169 @@ class Network:
         ------
         ParseError
             If the text is not a network; the message points at the place.
+        FormatError
+            If the model cannot be read; the message names the construct, its id and line.
+        MissingExtraError
+            If the format needs a library that is not installed.
         OSError
             If the file cannot be read.
         """
-        from .dsl import read_network
+        from .formats import read_file
 
-        return read_network(path)
+        return read_file(path)
+
+    @classmethod
+    def from_sbml(cls, source: str | os.PathLike[str]) -> Network:
+        """Read a network from SBML, Level 2 or 3.
+
+        Parameters
+        ----------
+        source : str or path
+            A file, or the text itself.
+
+        Returns
+        -------
+        Network
+            Amounts are its counts; kinetic laws are its propensities, as they stand. What results
+            show under the name of a species is what the name means in the model.
+
+        Raises
+        ------
+        FormatError
+            If the text is not SBML, or uses what is not supported; the message names the construct,
+            its id and line.
+        MissingExtraError
+            If python-libsbml is not installed.
+        """
+        from .formats.sbml_reading import read_sbml
+
+        return read_sbml(source)
+
+    @classmethod
+    def from_antimony(cls, source: str | os.PathLike[str]) -> Network:
+        """Read a network from Antimony.
+
+        Parameters
+        ----------
+        source : str or path
+            A file, or the text itself.
+
+        Returns
+        -------
+        Network
+            As `from_sbml` reads it.
+
+        Raises
+        ------
+        FormatError
+            If the text is not Antimony, imports files, or uses what is not supported.
+        MissingExtraError
+            If antimony or python-libsbml is not installed.
+        """
+        from .formats.antimony import read_antimony
+
+        return read_antimony(source)
+
+    @classmethod
+    def from_net(cls, source: str | os.PathLike[str]) -> Network:
+        """Read a network from BioNetGen's flat format, ``.net``.
+
+        Parameters
+        ----------
+        source : str or path
+            A file, which may be packed by xz, or the text itself.
+
+        Returns
+        -------
+        Network
+            Groups and functions are its observables.
+
+        Raises
+        ------
+        FormatError
+            If the text is not such a network; the message names the line.
+        """
+        from .formats.net_reading import read_net
+
+        return read_net(source)
+
+    @classmethod
+    def from_gillespy2(cls, model: Any) -> Network:
+        """Convert a model of GillesPy2.
+
+        Parameters
+        ----------
+        model : gillespy2.Model
+            Its public attributes are read; nothing in it is executed.
+
+        Returns
+        -------
+        Network
+            The same propensities, events and rules.
+
+        Raises
+        ------
+        FormatError
+            If the model uses what is not supported; the message names it.
+        """
+        from .formats.gillespy2_conversion import read_gillespy2
+
+        return read_gillespy2(model)
+
+    def to_sbml(self) -> str:
+        """Return the network as SBML, Level 3 Version 2.
+
+        Returns
+        -------
+        str
+            The document. `Network.from_sbml` reads it back with the same propensities.
+
+        Raises
+        ------
+        FormatError
+            If the network has what SBML has not, such as reactions with delays.
+        MissingExtraError
+            If python-libsbml is not installed.
+        """
+        from .formats.sbml_writing import write_sbml
+
+        return write_sbml(self)
+
+    def to_antimony(self) -> str:
+        """Return the network as Antimony.
+
+        Returns
+        -------
+        str
+            The text. `Network.from_antimony` reads it back with the same propensities.
+
+        Raises
+        ------
+        FormatError
+            If the network has what Antimony has not, such as reactions with delays.
+        MissingExtraError
+            If antimony or python-libsbml is not installed.
+        """
+        from .formats.antimony import write_antimony
+
+        return write_antimony(self)
+
+    def to_net(self) -> str:
+        """Return the network as BioNetGen's flat format, ``.net``.
+
+        Returns
+        -------
+        str
+            The text. `Network.from_net` reads it back with the same propensities.
+
+        Raises
+        ------
+        FormatError
+            If the network has what the format has not, such as events.
+        """
+        from .formats.net_writing import write_net
+
+        return write_net(self)
 
     # -- Declarations
 
@@ -440,6 +644,16 @@ class Network:
     def reactions(self) -> tuple[Reaction, ...]:
         """The reactions; a reversible one counts as two."""
         return self._structure.reactions
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events."""
+        return self._structure.events
+
+    @property
+    def compartments(self) -> tuple[Compartment, ...]:
+        """The compartments: volumes, and the amounts in them."""
+        return self._structure.compartments
 
     @property
     def species_names(self) -> tuple[str, ...]:
@@ -580,10 +794,11 @@ class Network:
             matrix = np.zeros((self.n_species, self.n_reactions), dtype=np.int64)
             index = self._structure.species_index
             for column, reaction in enumerate(self.reactions):
-                for name, count in reaction.reactants:
-                    matrix[index[name], column] -= count
-                for name, count in reaction.products:
-                    matrix[index[name], column] += count
+                for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+                    for name, count in side:
+                        if name in index:  # not a variable
+                            assert isinstance(count, int)  # `find_problem` sees to it
+                            matrix[index[name], column] += sign * count
             matrix.flags.writeable = False
             self._structure.shared["stoichiometry_matrix"] = matrix
         return matrix
@@ -651,7 +866,7 @@ class Network:
         return rates[index]
 
     def expanded_variable_rate(self, index: int) -> Expression:
-        """Return the time derivative of one variable without observables.
+        """Return the time derivative of one variable, as far as it is no constant times a rate.
 
         Parameters
         ----------
@@ -661,14 +876,34 @@ class Network:
         Returns
         -------
         Expression
-            In terms of species, variables, parameters and `t` alone, per unit time.
+            In terms of species, variables, parameters and `t` alone, per unit time: the rule (0 for
+            a variable without one), and what reactions add to it whose coefficients of the variable
+            are expressions. What reactions with plain numbers add is in the stoichiometry.
         """
         rates = self._structure.expanded_variable_rates
         if index not in rates:
             rate = self._structure.variable_rates[index]
-            assert rate is not None  # `find_problem` refuses a variable without a rule
-            rates[index] = self.expanded(rate)
+            whole = self.expanded(0.0 if rate is None else rate)
+            for coefficient, law in self._computed_changes().get(self.variable_names[index], ()):
+                change = self.expanded(coefficient) * law
+                whole = change if whole == Number(0.0) else whole + change
+            rates[index] = whole
         return rates[index]
+
+    def _computed_changes(self) -> dict[str, list[tuple[Expression, Expression]]]:
+        """Return, by variable, the coefficients that are expressions, with the reactions' rates."""
+        known: dict[str, list[tuple[Expression, Expression]]] | None
+        known = self._structure.shared.get("computed_changes")
+        if known is None:
+            known = {}
+            for j, reaction in enumerate(self.reactions if self.variable_names else ()):
+                for is_product, side in ((False, reaction.reactants), (True, reaction.products)):
+                    for name, count in side:
+                        if isinstance(count, Expression):
+                            change = (count if is_product else -count, rate_expression(self, j))
+                            known.setdefault(name, []).append(change)
+            self._structure.shared["computed_changes"] = known
+        return known
 
     # -- Relatives
 
@@ -858,6 +1093,8 @@ class Network:
             sizes.insert(1, _plural(self.n_variables, "variable", "variables"))
         if self.observable_names:
             sizes.append(_plural(len(self.observable_names), "observable", "observables"))
+        if self.events:
+            sizes.append(_plural(len(self.events), "event", "events"))
         return f"<Network: {', '.join(sizes)}>"
 
     def _repr_html_(self) -> str:

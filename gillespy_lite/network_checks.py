@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .declarations import (
+    Compartment,
     Observable,
     Parameter,
     Rule,
@@ -19,6 +20,7 @@ from .declarations import (
     number_of,
     start_problem,
 )
+from .events import Event
 from .expression_display import number_text
 from .expressions import MAX_NESTING, MAX_NODES, Call, Expression, Number, Symbol
 from .names import CONSTANTS, did_you_mean, shown
@@ -124,6 +126,9 @@ def find_problem(
     observables: Sequence[Observable],
     variables: Sequence[Variable] = (),
     rules: Sequence[Rule] = (),
+    *,
+    events: Sequence[Event] = (),
+    compartments: Sequence[Compartment] = (),
 ) -> Problem | None:
     """Return the first thing that is wrong with a network whose parts are valid by themselves.
 

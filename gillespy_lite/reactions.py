@@ -8,17 +8,23 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
 import numpy as np
 
 from .declarations import Species, Variable
 from .errors import NetworkError
+from .expression_display import number_text
 from .expressions import TIME, Expression, Number, Operand, Symbol, as_expression
-from .names import checked_name
+from .names import checked_name, did_you_mean
 
 __all__ = [
+    "DELAY_LAWS",
     "MAX_COEFFICIENT",
+    "Coefficient",
+    "Consuming",
+    "Delay",
+    "DelayLaw",
     "Kind",
     "Nothing",
     "Propensity",
@@ -34,7 +40,9 @@ __all__ = [
 MAX_COEFFICIENT = 10**9  # molecules of one species on one side of a reaction
 
 Kind: TypeAlias = Literal["mass_action", "propensity"]
-Terms: TypeAlias = tuple[tuple[str, int], ...]
+# Molecules of a species are whole numbers; of a variable, any positive amount, also computed.
+Coefficient: TypeAlias = int | float | Expression
+Terms: TypeAlias = tuple[tuple[str, Coefficient], ...]
 
 
 class Nothing:
@@ -105,7 +113,7 @@ def _side_terms(side: object) -> Terms:
     )
 
 
-def _terms_of_sum(side: Expression) -> Iterator[tuple[str, float]]:
+def _terms_of_sum(side: Expression) -> Iterator[tuple[str, Coefficient]]:
     waiting = [side]
     while waiting:
         node = waiting.pop()
@@ -138,26 +146,37 @@ def _refuse_side(side: Expression, node: Expression) -> NoReturn:
 
 
 def _merged(entries: Iterable[Any]) -> Terms:
-    counts: dict[str, int] = {}
+    merged: dict[str, Coefficient] = {}
     for entry in entries:
         if len(entry) != 2:
             raise NetworkError(f"{entry!r} is not a pair of a species and a count")
         species, count = entry
         name = species.name if isinstance(species, Species | Variable) else species
         name = checked_name(name, "species")
-        is_whole = isinstance(count, numbers.Real) and not isinstance(count, bool | np.bool_)
-        if not is_whole or not float(count).is_integer() or count < 1:
-            raise NetworkError(
-                f"the coefficient of {name!r} in a reaction must be a positive whole number, "
-                f"not {count}"
-            )
-        counts[name] = counts.get(name, 0) + int(count)
-        if counts[name] > MAX_COEFFICIENT:
-            raise NetworkError(
-                f"the coefficient of {name!r} is {counts[name]}; at most {MAX_COEFFICIENT:,} "
-                "are allowed"
-            )
-    return tuple(counts.items())
+        coefficient = _coefficient(name, count)
+        before = merged.get(name)
+        if before is not None:
+            coefficient = _coefficient(name, before + coefficient)
+        merged[name] = coefficient
+    return tuple(merged.items())
+
+
+def _coefficient(name: str, count: Any) -> Coefficient:
+    """Return a coefficient as an int if it is whole, else as a float, or as an expression."""
+    if isinstance(count, Number):
+        count = count.value
+    if isinstance(count, Operand):
+        return count.as_expression()
+    is_number = isinstance(count, numbers.Real) and not isinstance(count, bool | np.bool_)
+    if not is_number or not 0.0 < float(count) < float("inf"):
+        raise NetworkError(
+            f"the coefficient of {name!r} in a reaction must be a positive number, not {count}"
+        )
+    if float(count) > MAX_COEFFICIENT:
+        raise NetworkError(
+            f"the coefficient of {name!r} is {count}; at most {MAX_COEFFICIENT:,} are allowed"
+        )
+    return int(count) if float(count).is_integer() else float(count)
 
 
 class RatedSide:
@@ -291,7 +310,80 @@ def _reaction(reactants: Terms, products: Terms, rate: Propensity | Expression) 
 
 def side_text(terms: Terms) -> str:
     """Return one side of a reaction in the language: ``2 P + Q``, or ``0``."""
-    return " + ".join(name if count == 1 else f"{count} {name}" for name, count in terms) or "0"
+    return " + ".join(map(_term_text, terms)) or "0"
+
+
+def _term_text(term: tuple[str, Coefficient]) -> str:
+    name, count = term
+    if isinstance(count, Expression):
+        return f"({count}) {name}"
+    return name if count == 1 else f"{number_text(float(count))} {name}"
+
+
+DelayLaw: TypeAlias = Literal["fixed", "uniform", "normal", "gamma", "exponential"]
+Consuming: TypeAlias = Literal["initiation", "completion"]
+
+# What each law of a delay is given, in order.
+DELAY_LAWS: Mapping[str, tuple[str, ...]] = {
+    "fixed": ("time",),
+    "uniform": ("low", "high"),
+    "normal": ("mean", "sd"),
+    "gamma": ("shape", "scale"),
+    "exponential": ("mean",),
+}
+
+
+@dataclass(frozen=True, init=False, slots=True)
+class Delay:
+    """The time between the initiation of a reaction and its products.
+
+    Parameters
+    ----------
+    law : {"fixed", "uniform", "normal", "gamma", "exponential"}
+        Of the delay: ``fixed(time)``, ``uniform(low, high)``, ``normal(mean, sd)`` conditioned to
+        be 0 or more, ``gamma(shape, scale)``, ``exponential(mean)``.
+    *arguments : Expression or float
+        Of the law, in the unit of time (a shape is a plain number); taken at the initiation.
+    consuming : {"initiation", "completion"}, optional
+        When the reactants go: at once, or together with the arrival of the products.
+
+    Raises
+    ------
+    NetworkError
+        If there is no such law, or it takes another number of arguments.
+    """
+
+    law: DelayLaw
+    arguments: tuple[Expression, ...]
+    consuming: Consuming
+
+    def __init__(
+        self, law: DelayLaw, *arguments: Operand | float, consuming: Consuming = "initiation"
+    ) -> None:
+        names = DELAY_LAWS.get(law)
+        if names is None:
+            laws = (f"{known}({', '.join(given)})" for known, given in DELAY_LAWS.items())
+            raise NetworkError(
+                f"there is no law of delays {law!r}{did_you_mean(str(law), DELAY_LAWS)}; the laws "
+                f"are {', '.join(laws)}"
+            )
+        if len(arguments) != len(names):
+            raise NetworkError(
+                f"a {law} delay is given {', '.join(names)}: {len(names)} numbers or expressions, "
+                f"not {len(arguments)}"
+            )
+        if consuming not in get_args(Consuming):
+            raise NetworkError(f"consuming must be 'initiation' or 'completion', not {consuming!r}")
+        object.__setattr__(self, "law", law)
+        object.__setattr__(self, "arguments", tuple(map(as_expression, arguments)))
+        object.__setattr__(self, "consuming", consuming)
+
+    def __str__(self) -> str:
+        """Return the delay in the language, what follows ``delay``."""
+        arguments = ", ".join(map(str, self.arguments))
+        text = arguments if self.law == "fixed" else f"{self.law}({arguments})"
+        late = " consuming on completion" if self.consuming == "completion" else ""
+        return f"{text}{late}"
 
 
 @dataclass(frozen=True, init=False, slots=True)
@@ -304,7 +396,9 @@ class Reaction:
     ----------
     reactants, products : sum of species, mapping, or iterable of (species, count)
         Species by object or by name; a species that is named twice is merged. `nothing`, 0 and
-        ``()`` are the empty side.
+        ``()`` are the empty side. A variable may take part too, with any positive number or an
+        expression as its coefficient; such a reaction has no stochastic meaning, and only the rate
+        equations take it.
     rate : Expression or float
         For ``"mass_action"`` the rate constant c, multiplying the product over the reactants of
         the binomials C(x, n); for ``"propensity"`` the whole propensity. Per unit time.
@@ -312,12 +406,19 @@ class Reaction:
         How `rate` is meant.
     name : str, optional
         An identifier, or empty.
+    delay : Delay or float, optional
+        From the initiation, which happens with the propensity given, to the products. A number is
+        a fixed time.
+    limited : bool, optional
+        Whether the rate equations stop the reaction where a reactant runs out, as a propensity
+        does in stochastic methods. False, for laws written with rate equations in mind, takes the
+        law as it stands; it needs the kind ``"propensity"``.
 
     Raises
     ------
     NetworkError
-        If a side is not a sum of species with positive whole coefficients, or the name or kind
-        is not allowed.
+        If a side is not a sum of species with positive coefficients, or the name or kind is not
+        allowed.
     """
 
     reactants: Terms
@@ -325,6 +426,8 @@ class Reaction:
     rate: Expression
     kind: Kind = field(kw_only=True)
     name: str = field(kw_only=True)
+    delay: Delay | None = field(kw_only=True)
+    limited: bool = field(kw_only=True)
 
     def __init__(
         self,
@@ -334,18 +437,42 @@ class Reaction:
         *,
         kind: Kind = "mass_action",
         name: str = "",
+        delay: Delay | Operand | float | None = None,
+        limited: bool = True,
     ) -> None:
         if kind not in ("mass_action", "propensity"):
             raise NetworkError(f"kind must be 'mass_action' or 'propensity', not {kind!r}")
+        if not limited and kind != "propensity":
+            raise NetworkError(
+                "limited=False (unlimited in text) is about laws that are the whole propensity; "
+                "mass action ends by itself where a reactant runs out"
+            )
+        if delay is not None and not isinstance(delay, Delay):
+            delay = Delay("fixed", delay)
         object.__setattr__(self, "reactants", _side_terms(reactants))
         object.__setattr__(self, "products", _side_terms(products))
         object.__setattr__(self, "rate", as_expression(rate))
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "name", checked_name(name, "reaction") if name else "")
+        object.__setattr__(self, "delay", delay)
+        object.__setattr__(self, "limited", bool(limited))
 
     def named(self, name: str) -> Reaction:
         """Return the same reaction with another name."""
-        return Reaction(self.reactants, self.products, self.rate, kind=self.kind, name=name)
+        return self._changed(name=name)
+
+    def delayed(self, delay: Delay | Operand | float) -> Reaction:
+        """Return the same reaction, its products arriving after a delay."""
+        return self._changed(delay=delay)
+
+    def _changed(self, **changes: Any) -> Reaction:
+        kept: dict[str, Any] = {
+            "kind": self.kind,
+            "name": self.name,
+            "delay": self.delay,
+            "limited": self.limited,
+        }
+        return Reaction(self.reactants, self.products, self.rate, **{**kept, **changes})
 
     @property
     def equation(self) -> str:
@@ -356,7 +483,8 @@ class Reaction:
     def __str__(self) -> str:
         """Return the reaction in the language."""
         label = f"{self.name}: " if self.name else ""
-        return f"{label}{self.equation} @ {self.rate}"
+        late = f" delay {self.delay}" if self.delay is not None else ""
+        return f"{label}{self.equation} @ {self.rate}{late}{'' if self.limited else ' unlimited'}"
 
     def __bool__(self) -> bool:
         """Refuse: a chain such as ``A >> B @ k > C`` is a slip."""

@@ -25,14 +25,15 @@ LAYERS = [
     ["version", "errors"],
     [
         *["operations", "names", "expressions", "expression_display", "derivatives"],
-        *["sympy_conversion", "rate_laws", "declarations", "reactions", "network_checks"],
-        *["network_display", "network", "conservation", "results"],
+        *["sympy_conversion", "rate_laws", "declarations", "events", "reactions"],
+        *["mass_action", "network_checks", "network_display", "network", "conservation"],
+        "results",
     ],
-    ["dsl_lexer", "dsl_expressions", "dsl", "kernels"],
-    ["methods", "compilation", "tape_writing", "network_tapes"],
+    ["dsl_lexer", "dsl_expressions", "dsl", "formats", "kernels"],
+    ["event_compilation", "methods", "compilation", "tape_writing", "network_tapes"],
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
-        *["simulation", "ensembles", "ode_rnn"],
+        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
@@ -44,7 +45,14 @@ PLACE = {
 # Methods that users find on an object although a higher layer does the work.
 FACADES = {
     ("network", "Network.parse", "dsl"),
-    ("network", "Network.read", "dsl"),
+    ("network", "Network.read", "formats"),
+    *(
+        ("network", f"Network.{way}_{format}", "formats")
+        for way, format in [
+            *[("from", format) for format in ("sbml", "antimony", "net", "gillespy2")],
+            *[("to", format) for format in ("sbml", "antimony", "net")],
+        ]
+    ),
     ("network", "Network.explain", "explanation"),
     ("results", "Trajectory.plot", "plotting"),
     ("results", "Ensemble.plot", "plotting"),
@@ -56,7 +64,10 @@ FACADES = {
 }
 
 # Loaded where they are used: each costs more than the package itself.
-LATE = {"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"}
+LATE = {
+    *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
+    *{"libsbml", "antimony", "gillespy2"},
+}
 
 
 class Import(NamedTuple):
@@ -248,7 +259,7 @@ def test_checker_sees_an_import_that_points_up(source, module, complaint):
     ("source", "module"),
     [
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .cli import x", "errors"),
-        ("class Network:\n    def read(self):\n        from .dsl import x", "network"),
+        ("class Network:\n    def parse(self):\n        from .dsl import x", "network"),
         ("from .errors import x\nimport numpy as np", "version_of_nothing"),
     ],
 )

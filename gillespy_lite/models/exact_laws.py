@@ -305,6 +305,7 @@ def _propensities(network: Network, states: IntArray) -> FloatArray:
     for j, reaction in enumerate(network.reactions):
         result[:, j] = network.expanded_rate(j).evaluate(values)
         for name, needed in reaction.reactants:
+            assert isinstance(needed, int)  # of a species
             if reaction.kind == "mass_action":
                 result[:, j] *= comb(columns[name], needed)
             else:
