@@ -7,7 +7,7 @@ rate law) is built once and kept in `Network.memo`, which relatives made by `wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import factorial, prod
 
@@ -21,15 +21,20 @@ from .kernels.sum_tree import ARITY, first_leaf
 from .mass_action import propensity_expression, rate_expression
 from .network import Network, Reaction
 from .rate_laws import Call, Expression, Number, Symbol
+from .reactions import Terms
 
 __all__ = [
     "CompiledNetwork",
+    "Steps",
     "compile_expressions",
     "compile_network",
     "compile_rate_equations",
+    "compile_steps",
     "label",
+    "moving_variables",
     "propensity_expression",
     "rate_expression",
+    "state_change_entries",
     "state_change_matrix",
 ]
 
@@ -51,15 +56,30 @@ class CompiledNetwork:
     # that read it count molecules, and refuse a network that has any.
     initial_state: IntArray
     stack_depth: int
-    time_dependent: tuple[str, ...]  # labels of the reactions whose rate depends on t
+    # Labels of the reactions whose rate depends on t; that have a delay; that take or make what is
+    # not whole.
+    time_dependent: tuple[str, ...]
+    delayed: tuple[str, ...]
+    real_sided: tuple[str, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether more than jumps of reactions changes the state, or their rates."""
+        return bool(
+            self.time_dependent
+            or self.delayed
+            or self.network.events
+            or self.network.variable_names
+        )
 
 
 class _ProgramWriter:
     """Collects expressions as one `Programs`."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, extra: Sequence[str] = ()) -> None:
         self._states = {name: i for i, name in enumerate(network.state_names)}
-        self._parameters = {name: i for i, name in enumerate(network.parameter_names)}
+        names = (*network.parameter_names, *extra)
+        self._parameters = {name: i for i, name in enumerate(names)}
         self._start = [0]
         self._operations: list[int] = []
         self._arguments: list[int] = []
@@ -113,6 +133,7 @@ class _Structure:
     constants: tuple[tuple[int, Expression, float], ...]
     stack_depth: int
     time_dependent: tuple[str, ...]
+    real_sided: tuple[str, ...]
 
 
 def compile_network(network: Network) -> CompiledNetwork:
@@ -143,6 +164,10 @@ def compile_network(network: Network) -> CompiledNetwork:
         initial_state=state,
         stack_depth=structure.stack_depth,
         time_dependent=structure.time_dependent,
+        delayed=tuple(
+            label(network, j) for j, one in enumerate(network.reactions) if one.delay is not None
+        ),
+        real_sided=structure.real_sided,
     )
 
 
@@ -188,12 +213,36 @@ def _lists(lists: Iterable[Iterable[int]]) -> tuple[IntArray, IntArray]:
     return _integers(start), _integers(entries)
 
 
-def _net_change(reaction: Reaction, index: dict[str, int]) -> dict[int, int]:
+def _molecules(side: Terms) -> list[tuple[str, int]]:
+    """Return the terms of a side that are whole, which are all that kernels of molecules see."""
+    return [(name, count) for name, count in side if isinstance(count, int)]
+
+
+def _net_change(*signed_sides: tuple[int, Terms], index: dict[str, int]) -> dict[int, int]:
     change: dict[int, int] = {}
-    for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
-        for name, count in side:
+    for sign, side in signed_sides:
+        for name, count in _molecules(side):
             change[index[name]] = change.get(index[name], 0) + sign * count
     return {species: by for species, by in change.items() if by}
+
+
+def _initiation_and_completion(
+    reaction: Reaction, index: dict[str, int]
+) -> tuple[dict[int, int], dict[int, int]]:
+    # A reaction without a delay is all initiation.
+    taken, made = (-1, reaction.reactants), (1, reaction.products)
+    if reaction.delay is None:
+        return _net_change(taken, made, index=index), {}
+    if reaction.delay.consuming == "completion":
+        return {}, _net_change(taken, made, index=index)
+    return _net_change(taken, index=index), _net_change(made, index=index)
+
+
+def moving_variables(network: Network) -> tuple[int, ...]:
+    """Return which variables change between events: those whose rate is not written as 0."""
+    return tuple(
+        i for i in range(network.n_variables) if network.expanded_variable_rate(i) != Number(0.0)
+    )
 
 
 def _build_structure(network: Network) -> _Structure:
@@ -206,15 +255,24 @@ def _build_structure(network: Network) -> _Structure:
     constants: list[tuple[int, Expression, float]] = []
     law_species: list[list[int]] = []
     time_dependent: list[str] = []
+    real_sided: list[str] = []
+    moving = {"t", *(network.variable_names[i] for i in moving_variables(network))}
+    moves = np.zeros(n, dtype=np.int64)
     for j, reaction in enumerate(network.reactions):
         rate = network.expanded_rate(j)
         symbols = rate.symbols()
+        moves[j] = not symbols.isdisjoint(moving)
         if "t" in symbols:
             time_dependent.append(label(network, j))
+        if any(
+            index[name] >= network.n_species or not isinstance(count, int)
+            for name, count in (*reaction.reactants, *reaction.products)
+        ):
+            real_sided.append(label(network, j))
         custom = reaction.kind == "propensity"
         divisor = 1.0
         if not custom:
-            divisor = float(prod(factorial(count) for _, count in reaction.reactants))
+            divisor = float(prod(factorial(count) for _, count in _molecules(reaction.reactants)))
         if custom or "t" in symbols or not symbols.isdisjoint(index):
             form[j] = CUSTOM if custom else SCALED
             law_factor[j] = 1.0 if custom else 1.0 / divisor
@@ -224,7 +282,9 @@ def _build_structure(network: Network) -> _Structure:
         writer.add(None)
         law_species.append([])
         constants.append((j, rate, divisor))
-        molecules = [index[name] for name, count in reaction.reactants for _ in range(count)]
+        molecules = [
+            index[name] for name, count in _molecules(reaction.reactants) for _ in range(count)
+        ]
         if len(molecules) > 2:
             form[j] = GENERAL
         else:
@@ -232,9 +292,12 @@ def _build_structure(network: Network) -> _Structure:
             first[j], second[j] = [*molecules, none, none][:2]
             shift[j] = float(len(molecules) == 2 and molecules[0] == molecules[1])
 
-    reactants = [[index[name] for name, _ in r.reactants] for r in network.reactions]
-    changes = [_net_change(r, index) for r in network.reactions]
-    dependents = _dependents(none, reactants, law_species, changes)
+    sides = [_molecules(r.reactants) for r in network.reactions]
+    reactants = [[index[name] for name, _ in side] for side in sides]
+    changes = [
+        _net_change((-1, r.reactants), (1, r.products), index=index) for r in network.reactions
+    ]
+    dependents = [*_dependents(none, reactants, law_species, changes), list(range(n))]
     order, own = _leaping_orders(network, index)
     reactant_start, reactant = _lists(reactants)
     padded = _padded_changes(changes, none)
@@ -252,7 +315,7 @@ def _build_structure(network: Network) -> _Structure:
         law_factor=law_factor,
         reactant_start=reactant_start,
         reactant=reactant,
-        reactant_count=_integers([count for r in network.reactions for _, count in r.reactants]),
+        reactant_count=_integers([count for side in sides for _, count in side]),
         change_start=change_start,
         change_species=change_species,
         change=_integers([by for one in padded for _, by in one]),
@@ -266,10 +329,72 @@ def _build_structure(network: Network) -> _Structure:
         law_species=law_species_entries,
         highest_order=order,
         highest_count=own,
+        moves=moves,
         laws=writer.programs(),
         parameters=np.zeros(0),
     )
-    return _Structure(arrays, tuple(constants), writer.depth, tuple(time_dependent))
+    return _Structure(
+        arrays, tuple(constants), writer.depth, tuple(time_dependent), tuple(real_sided)
+    )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The lists of changes and dependents of `JumpNetwork`, one entry for each step."""
+
+    arrays: ReactionArrays  # those of the network with these lists
+    changed: tuple[frozenset[int], ...]  # what each step changes, indices into the state
+
+
+def compile_steps(compiled: CompiledNetwork) -> Steps:
+    """Return a network's arrays with lists for all steps of a `JumpNetwork`."""
+    network, arrays = compiled.network, compiled.arrays
+    found = network.memo.get("steps")
+    if found is None:
+        found = network.memo["steps"] = _build_steps(network, arrays)
+    lists, changed = found
+    return Steps(arrays._replace(**lists), changed)
+
+
+def _build_steps(
+    network: Network, arrays: ReactionArrays
+) -> tuple[dict[str, IntArray], tuple[frozenset[int], ...]]:
+    index = {name: i for i, name in enumerate(network.state_names)}
+    n, n_states = network.n_reactions, len(network.state_names)
+    steps = [_initiation_and_completion(one, index) for one in network.reactions]
+    initiations, completions = [one for one, _ in steps], [one for _, one in steps]
+    changes: list[dict[int, int]] = [*initiations, {}, {}, *completions, {}]
+
+    def entries(start: IntArray, flat: IntArray) -> list[list[int]]:
+        return [flat[start[j] : start[j + 1]].tolist() for j in range(n)]
+
+    dependents = _dependents(
+        n_states,
+        entries(arrays.reactant_start, arrays.reactant),
+        entries(arrays.law_species_start, arrays.law_species),
+        changes,
+    )
+    dependents[n] = list(range(n))
+    dependents[n + 1] = np.flatnonzero(arrays.moves).tolist()
+    padded = _padded_changes(changes, n_states)
+    change_start, change_species = _lists([species for species, _ in one] for one in padded)
+    dependent_start, dependent = _lists(dependents)
+    law_start, law_dependent = _lists(
+        [k for k in one if arrays.form[k] != PAIR] for one in dependents
+    )
+    node_start, node = _lists(_tree_nodes(n, dependents))
+    lists = {
+        "change_start": change_start,
+        "change_species": change_species,
+        "change": _integers([by for one in padded for _, by in one]),
+        "dependent_start": dependent_start,
+        "dependent": dependent,
+        "law_dependent_start": law_start,
+        "law_dependent": law_dependent,
+        "node_start": node_start,
+        "node": node,
+    }
+    return lists, tuple(frozenset(one) for one in changes)
 
 
 def _padded_changes(changes: list[dict[int, int]], none: int) -> list[list[tuple[int, int]]]:
@@ -287,13 +412,12 @@ def _dependents(
     law_species: list[list[int]],
     changes: list[dict[int, int]],
 ) -> list[list[int]]:
-    """For each reaction, those whose propensity its event changes; last, a list of all."""
+    """For each change of the state, the reactions whose propensity it changes."""
     readers: list[list[int]] = [[] for _ in range(n_states)]
     for j, read in enumerate(zip(reactants, law_species, strict=True)):
         for species in {*read[0], *read[1]}:
             readers[species].append(j)
-    lists = [sorted(set().union(*(readers[species] for species in change))) for change in changes]
-    return [*lists, list(range(len(changes)))]
+    return [sorted(set().union(*(readers[species] for species in change))) for change in changes]
 
 
 def _tree_nodes(n_reactions: int, dependents: list[list[int]]) -> Iterable[list[int]]:
@@ -315,20 +439,28 @@ def _leaping_orders(network: Network, index: dict[str, int]) -> tuple[IntArray, 
         # A law says itself how steep it is, but not that it ends where a reactant runs out: its
         # reactants count as those of a first-order reaction, so that no leap passes over that.
         custom = reaction.kind == "propensity"
-        molecules = 1 if custom else sum(count for _, count in reaction.reactants)
-        for name, count in reaction.reactants:
+        taken = [
+            (name, count)
+            for name, count in _molecules(reaction.reactants)
+            if index[name] < network.n_species
+        ]
+        molecules = 1 if custom else sum(count for _, count in taken)
+        for name, count in taken:
             i, own_count = index[name], 1 if custom else count
             order[i], own[i] = max((order[i], own[i]), (molecules, own_count))
     return order, own
 
 
 def compile_expressions(
-    network: Network, expressions: Sequence[Expression]
+    network: Network, expressions: Sequence[Expression | None]
 ) -> tuple[Programs, int]:
-    """Return programs for expressions of a network's names, and the stack they need."""
+    """Return programs for expressions of a network's names, and the stack they need.
+
+    None gives an empty program.
+    """
     writer = _ProgramWriter(network)
     for expression in expressions:
-        writer.add(network.expanded(expression))
+        writer.add(None if expression is None else network.expanded(expression))
     return writer.programs(), writer.depth
 
 
@@ -338,11 +470,21 @@ class _RateEquationStructure:
     stack_depth: int
 
 
-def compile_rate_equations(network: Network) -> tuple[RateEquations, int]:
+def compile_rate_equations(
+    network: Network, switches: tuple[Expression, ...] = ()
+) -> tuple[RateEquations, int]:
     """Return the arrays of the rate equations, and the stack their programs need.
 
     The rate of ``n A -> ... @ c`` is c A**n / n!: the propensity's limit for large counts. The
     rates of the reactions are followed by those of the variables.
+
+    Parameters
+    ----------
+    network : Network
+        Its delays and events play no part here.
+    switches : tuple of Expression, optional
+        Parts of the rates that are not computed but read: their values stand at the end of
+        `parameters`, 0 for a start.
 
     Raises
     ------
@@ -350,15 +492,39 @@ def compile_rate_equations(network: Network) -> tuple[RateEquations, int]:
         If a rate constant is negative, infinite or not a number.
     """
     compiled = compile_network(network)
-    structure = network.memo.get("rate equations")
+    key = ("rate equations", switches)
+    structure = network.memo.get(key)
     if structure is None:
-        structure = network.memo["rate equations"] = _build_rate_equations(compiled)
+        structure = network.memo[key] = _build_rate_equations(compiled, switches)
+    parameters = compiled.arrays.parameters
     return (
         structure.equations._replace(
-            coefficient=compiled.arrays.coefficient, parameters=compiled.arrays.parameters
+            coefficient=compiled.arrays.coefficient,
+            parameters=np.concatenate([parameters, np.zeros(len(switches))]),
         ),
         structure.stack_depth,
     )
+
+
+def state_change_entries(network: Network) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return what each rate of the rate equations changes, as rows, columns and values.
+
+    The rows are species and variables, the columns the rates of reactions and of variables; no
+    place comes twice. Coefficients that are expressions are part of the variables' own rates.
+    """
+    index = {name: i for i, name in enumerate(network.state_names)}
+    entries: dict[tuple[int, int], float] = {}
+    for j, reaction in enumerate(network.reactions):
+        for sign, side in ((-1.0, reaction.reactants), (1.0, reaction.products)):
+            for name, count in side:
+                if not isinstance(count, Expression):
+                    place = index[name], j
+                    entries[place] = entries.get(place, 0.0) + sign * count
+    for i in range(network.n_variables):
+        entries[network.n_species + i, network.n_reactions + i] = 1.0
+    kept = {place: value for place, value in entries.items() if value != 0.0}
+    rows, columns = (_integers([place[axis] for place in kept]) for axis in (0, 1))
+    return rows, columns, np.array(list(kept.values()), dtype=np.float64)
 
 
 def state_change_matrix(network: Network) -> FloatMatrix:
@@ -369,18 +535,22 @@ def state_change_matrix(network: Network) -> FloatMatrix:
     ndarray, shape (n_species + n_variables, n_reactions + n_variables), float64
         The stoichiometry matrix, beside it ones on the diagonal: a variable's rate is its own.
     """
-    n_species, n_reactions, n = network.n_species, network.n_reactions, network.n_variables
-    matrix = np.zeros((n_species + n, n_reactions + n))
-    matrix[:n_species, :n_reactions] = network.stoichiometry_matrix
-    matrix[n_species:, n_reactions:] = np.eye(n)
+    n = network.n_variables
+    matrix = np.zeros((network.n_species + n, network.n_reactions + n))
+    rows, columns, values = state_change_entries(network)
+    matrix[rows, columns] = values
     return matrix
 
 
-def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
+def _build_rate_equations(
+    compiled: CompiledNetwork, switches: tuple[Expression, ...]
+) -> _RateEquationStructure:
     network, arrays = compiled.network, compiled.arrays
     names = network.state_names
     index = {name: i for i, name in enumerate(names)}
-    laws, slopes = _ProgramWriter(network), _ProgramWriter(network)
+    held = _switch_symbols(network, switches)
+    extra = [symbol.name for symbol in held.values()]
+    laws, slopes = _ProgramWriter(network, extra), _ProgramWriter(network, extra)
     slope_rate: list[int] = []
     slope_state: list[int] = []
     needed: list[list[int]] = []
@@ -392,17 +562,18 @@ def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
             slopes.add(None if rate is None else rate.derivative(names[i]))
 
     for j, reaction in enumerate(network.reactions):
-        custom = reaction.kind == "propensity"
-        needed.append([index[name] for name, _ in reaction.reactants] if custom else [])
+        # A variable may go below zero, so it never runs out.
+        limits = reaction.reactants if reaction.kind == "propensity" and reaction.limited else ()
+        needed.append([index[name] for name, _ in limits if index[name] < network.n_species])
         pair = arrays.form[j] == PAIR
-        rate = None if pair else rate_expression(network, j)
+        rate = None if pair else _with_switches(rate_expression(network, j), held)
         laws.add(rate)
         read = {name for name, _ in reaction.reactants}
         if rate is not None:
             read |= rate.symbols()
         add_slopes(j, rate, read)
     for i in range(network.n_variables):
-        rule = network.expanded_variable_rate(i)
+        rule = _with_switches(network.expanded_variable_rate(i), held)
         needed.append([])
         laws.add(rule)
         add_slopes(network.n_reactions + i, rule, rule.symbols())
@@ -422,3 +593,26 @@ def _build_rate_equations(compiled: CompiledNetwork) -> _RateEquationStructure:
         ),
         max(laws.depth, slopes.depth),
     )
+
+
+def _switch_symbols(network: Network, switches: tuple[Expression, ...]) -> dict[Expression, Symbol]:
+    """Return a name that the network does not use for each switch."""
+    stem = "switch_"
+    while any(name.startswith(stem) for name in (*network.state_names, *network.parameter_names)):
+        stem += "_"
+    return {switch: Symbol(f"{stem}{k}") for k, switch in enumerate(switches)}
+
+
+def _with_switches(rate: Expression, held: Mapping[Expression, Symbol]) -> Expression:
+    """Return a rate with names in the place of its switches."""
+    if not held:
+        return rate
+
+    def combine(node: Call, arguments: list[Expression]) -> Expression:
+        if node in held:
+            return held[node]
+        if all(new is old for new, old in zip(arguments, node.arguments, strict=True)):
+            return node
+        return Call(node.operation, tuple(arguments))
+
+    return rate.fold(lambda leaf: leaf, combine)

@@ -1,4 +1,4 @@
-"""Conservation laws: whole-number weights of the species whose weighted sum no reaction changes.
+"""Conservation laws: whole-number weights of the species whose weighted sum never changes.
 
 Everything is computed in Python's exact integers.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .network import Network
+from .reactions import Terms
 
 __all__ = ["conservation_laws", "integer_left_null_space"]
 
@@ -30,23 +31,48 @@ def conservation_laws(network: Network) -> NDArray[np.int64]:
     Parameters
     ----------
     network : Network
-        Its stoichiometry alone matters.
+        Its stoichiometry alone matters, and what its events assign to.
 
     Returns
     -------
     ndarray of int64, shape (n_laws, n_species)
         Read-only. Each row holds weights w, without a common divisor, such that the sum of w times
-        the counts never changes. Rows have no negative weight where that is possible (molecules
+        the counts never changes. What waits in a delay is nowhere, so a reaction whose products
+        come later than its reactants go conserves nothing of them; a species that an event assigns
+        to has no weight. Rows have no negative weight where that is possible (molecules
         of something are conserved: S + ES + P), and come in the order of their first species.
     """
     known = network.memo.get("conservation_laws")
     if known is None:
-        rows = integer_left_null_space(network.stoichiometry_matrix.tolist(), network.n_species)
+        rows = integer_left_null_space(_changes(network), network.n_species)
         known = np.array(rows, dtype=np.int64).reshape(len(rows), network.n_species)
         known.flags.writeable = False
         network.memo["conservation_laws"] = known
     laws: NDArray[np.int64] = known
     return laws
+
+
+def _changes(network: Network) -> list[list[int]]:
+    """Return all that can happen to the counts at once, one column for each."""
+    changes: list[list[int]] = network.stoichiometry_matrix.tolist()
+    index = {name: i for i, name in enumerate(network.species_names)}
+
+    def add(terms: Terms, sign: int) -> None:
+        for row in changes:
+            row.append(0)
+        for name, count in terms:
+            if name in index and isinstance(count, int):
+                changes[index[name]][-1] += sign * count
+
+    for reaction in network.reactions:
+        # The whole change is a column already; with one of its two parts it spans both.
+        if reaction.delay is not None and reaction.delay.consuming == "initiation":
+            add(reaction.reactants, -1)
+    targets = {target for event in network.events for target, _ in event.assignments}
+    for name in network.species_names:
+        if name in targets:
+            add(((name, 1),), 1)
+    return changes
 
 
 def integer_left_null_space(matrix: Sequence[Sequence[int]], n_rows: int) -> list[list[int]]:

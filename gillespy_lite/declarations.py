@@ -105,7 +105,8 @@ class Variable(Operand):
     name : str
         An identifier; see the language.
     initial : float or Expression, optional
-        Value at the start, any finite number; an expression may use parameters.
+        Value at the start; an expression may use parameters. nan and infinities may be given as
+        they are, for a value that is not known yet, but must not come out of an expression.
     rate : Expression or float, optional
         The time derivative, per unit time: an expression of species, variables, parameters,
         observables and `t`. Without it, the network's `rules` give it, which may name variables
@@ -114,7 +115,7 @@ class Variable(Operand):
     Raises
     ------
     NetworkError
-        If the name is not allowed or the initial value is not finite.
+        If the name is not allowed.
     """
 
     name: str
@@ -125,16 +126,8 @@ class Variable(Operand):
         self, name: str, initial: Operand | float = 0.0, rate: Operand | float | None = None
     ) -> None:
         name = checked_name(name, "variable")
-        given: object = initial
-        if isinstance(given, numbers.Real):
-            problem = start_problem(float(given))
-            if problem:
-                raise NetworkError(f"the variable {name!r} {problem}")
-        expression = as_expression(initial)
         object.__setattr__(self, "name", name)
-        object.__setattr__(
-            self, "initial", expression.value if isinstance(expression, Number) else expression
-        )
+        object.__setattr__(self, "initial", _declared_value(initial))
         object.__setattr__(self, "rate", None if rate is None else as_expression(rate))
 
     def as_expression(self) -> Expression:
@@ -180,10 +173,12 @@ class Compartment:
         inside = tuple(_name_of(one) for one in contents)
         concentrations = {_name_of(one) for one in as_concentrations}
         size = _name_of(size)
-        for position, name in enumerate(inside):
-            if name in inside[:position]:
+        seen: set[str] = set()
+        for name in inside:
+            if name in seen:
                 raise NetworkError(f"the compartment {size!r} holds {name!r} twice")
-        for name in sorted(concentrations - set(inside)):
+            seen.add(name)
+        for name in sorted(concentrations - seen):
             raise NetworkError(
                 f"{name!r} is shown as a concentration, but is not among the contents of the "
                 f"compartment {size!r}"
@@ -196,12 +191,23 @@ class Compartment:
 
     def __str__(self) -> str:
         """Return the compartment in the language."""
-        shown = (f"[{name}]" if name in self.as_concentrations else name for name in self.contents)
+        bracketed = frozenset(self.as_concentrations)
+        shown = (f"[{name}]" if name in bracketed else name for name in self.contents)
         return f"compartment {self.size}: {', '.join(shown)}"
 
 
 def _name_of(one: str | Operand) -> str:
     return checked_name(one if isinstance(one, str) else getattr(one, "name", ""), "quantity")
+
+
+def _declared_value(given: Operand | float) -> float | Expression:
+    """Return a value as a float if it is a number, else as an expression."""
+    value: object = given
+    if isinstance(value, numbers.Real) and not math.isfinite(value):
+        # One object for all: a tuple that holds nan equals another only if it is the same nan.
+        return math.nan if math.isnan(value) else float(value)
+    expression = as_expression(given)
+    return expression.value if isinstance(expression, Number) else expression
 
 
 class Rule(NamedTuple):
@@ -220,12 +226,13 @@ class Parameter(Operand):
     name : str
         An identifier; see the language.
     value : float or Expression
-        A finite number, or an expression of parameters declared before this one.
+        A number, or an expression of parameters declared before this one. nan and infinities may be
+        given as they are, for a value that is not known yet; no rate constant can be one.
 
     Raises
     ------
     NetworkError
-        If the name is not allowed or the number is not finite.
+        If the name is not allowed.
     """
 
     name: str
@@ -233,14 +240,8 @@ class Parameter(Operand):
 
     def __init__(self, name: str, value: Operand | float) -> None:
         name = checked_name(name, "parameter")
-        given: object = value
-        if isinstance(given, numbers.Real) and not math.isfinite(given):
-            raise NetworkError(not_finite(name, float(given)))
-        expression = as_expression(value)
         object.__setattr__(self, "name", name)
-        object.__setattr__(
-            self, "value", expression.value if isinstance(expression, Number) else expression
-        )
+        object.__setattr__(self, "value", _declared_value(value))
 
     def as_expression(self) -> Expression:
         """Return the symbol of the parameter."""

@@ -117,6 +117,40 @@ def _slope_hill(u: Trees, du: Trees) -> Expression:
     return _plus(_minus(by_x, by_half if not _is_zero(du[1]) else Number(0.0)), by_n)
 
 
+def _slope_by_differences(operation: str, u: Trees, which: int, step: Expression) -> Expression:
+    """Return a slope by argument `which` from four values around it; no formula has fewer."""
+
+    def at(steps: float) -> Expression:
+        moved = Call("+", (u[which], _times(Number(steps), step)))
+        return Call(operation, tuple(moved if i == which else one for i, one in enumerate(u)))
+
+    inner, outer = at(1.0) - at(-1.0), at(2.0) - at(-2.0)
+    return (8.0 * inner - outer) / _times(Number(12.0), step)
+
+
+def _slope_factorial(u: Trees, du: Trees) -> Expression:
+    step = Number(1e-3) * (Number(1.0) + Call("abs", u))
+    return _times(_slope_by_differences("factorial", u, 0, step), du[0])
+
+
+def _slope_mratio(u: Trees, du: Trees) -> Expression:
+    a, b, z = u
+    one, thousandth = Number(1.0), Number(1e-3)
+    total: Expression = Number(0.0)
+    if not _is_zero(du[0]):
+        step = thousandth * (one + Call("abs", (a,)))
+        total = _times(_slope_by_differences("mratio", u, 0, step), du[0])
+    if not _is_zero(du[1]):
+        step = thousandth * Call("abs", (b,))
+        total = _plus(total, _times(_slope_by_differences("mratio", u, 1, step), du[1]))
+    # From M'(a, b, z) = (a / b) M(a + 1, b + 1, z).
+    here = Call("mratio", u)
+    a_next, b_next = _plus(a, one), _plus(b, one)
+    ahead = _times(_over(a_next, b_next), Call("mratio", (a_next, b_next, z)))
+    by_z = here * (ahead - _times(_over(a, b), here))
+    return _plus(total, _times(by_z, du[2]))
+
+
 def _slope_abs(u: Trees, du: Trees) -> Expression:
     zero = Number(0.0)
     below = _choose(Call("<", (u[0], zero)), Number(-1.0), zero)
@@ -148,6 +182,16 @@ SLOPES: Mapping[str, Slope] = {
     "if": lambda u, du: _choose(u[0], du[1], du[2]),
     "hill": _slope_hill,
     "hillr": lambda u, du: _negative(_slope_hill(u, du)),
+    "asin": lambda u, du: _over(du[0], Call("sqrt", ((1.0 - u[0]) * (1.0 + u[0]),))),
+    "acos": lambda u, du: _negative(_over(du[0], Call("sqrt", ((1.0 - u[0]) * (1.0 + u[0]),)))),
+    "atan": lambda u, du: _over(du[0], 1.0 + u[0] ** 2),
+    "sinh": lambda u, du: _times(Call("cosh", u), du[0]),
+    "cosh": lambda u, du: _times(Call("sinh", u), du[0]),
+    "asinh": lambda u, du: _over(du[0], Call("sqrt", (1.0 + u[0] ** 2,))),
+    "acosh": lambda u, du: _over(du[0], Call("sqrt", (u[0] - 1.0,)) * Call("sqrt", (u[0] + 1.0,))),
+    "atanh": lambda u, du: _over(du[0], (1.0 - u[0]) * (1.0 + u[0])),
+    "factorial": _slope_factorial,
+    "mratio": _slope_mratio,
 }
 
 

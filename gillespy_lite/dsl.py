@@ -12,29 +12,54 @@ Grammar, where ``...`` means "and so on" and ``[ ]`` that something may be left 
                 observe name = expression, ...
                 variable name [= expression], ...
                 name ' = expression
-                [name:] side -> side @ expression
-                [name:] side => side @ expression
+                [name:] side -> side @ expression [delay]
+                [name:] side => side @ expression [delay] [unlimited]
                 [name:] side <-> side @ expression, expression
-    side        0 | ∅ | [count [*]] name + ...
+                [name:] when expression [, clause] ...: name = expression, ...
+                compartment name: name, [name], ...
+    side        0 | ∅ | [coefficient [*]] name + ...
+    coefficient number | (expression)
+    delay       delay expression | delay law(expression, ...), [consuming on completion]
+    law         uniform | normal | gamma | exponential
+    clause      after expression | priority expression | not persistent
+                initially true | values at trigger
     expression  or, and, not, < <= > >= == !=, + -, * /, sign, ^ (loosest first); name, number,
                 function(expression, ...), (expression)
 
 The prime of a rule, as in ``X' = -X``, may be ′ as well and may have blanks around it. ``^`` and
-``**`` are the same, group to the right and bind before a sign: ``-x^2`` is ``-(x^2)``.
+``**`` are the same, group to the right and bind before a sign: ``-x^2`` is ``-(x^2)``. ``at`` is
+the same as ``when``. The words of events, delays and compartments are not reserved: a name may be
+spelled like them. ``nan`` and ``inf`` may stand alone as the value of a parameter or a variable,
+for a value that is not known yet.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from .dsl_events import (
+    COMPARTMENT_START,
+    EVENT_START,
+    MODIFIER_WORDS,
+    Contents,
+    Parts,
+    advice_for_event,
+    read_contents,
+    read_event,
+    read_modifiers,
+)
 from .dsl_expressions import MAX_LINE, Line, parse_expression
 from .dsl_lexer import Token
 from .errors import ParseError
 from .network import (
     MAX_COEFFICIENT,
+    Compartment,
+    Event,
     Kind,
     Network,
     Observable,
@@ -49,9 +74,12 @@ from .network import (
 )
 from .rate_laws import (
     MAX_NAME_LENGTH,
+    MAX_NODES,
     RESERVED,
+    Call,
     Expression,
     Number,
+    Symbol,
     did_you_mean,
     name_problem,
     normal_name,
@@ -62,6 +90,8 @@ __all__ = ["MAX_LINE", "parse_expression", "parse_network", "read_network"]
 
 MAX_TEXT = 16_000_000  # characters
 MAX_SIDE = 100_000  # words, numbers and signs of one side of a reaction
+
+Coefficient = int | float | Expression
 
 KEYWORDS = {
     "species": "species",
@@ -142,7 +172,9 @@ class _Place(NamedTuple):
     line: Line
     name: int  # column of its name, or where it starts
     value: int  # column of its expression
-    words: dict[str, int]  # column of each name it uses
+    words: Mapping[str, int]  # column of each name it uses
+    parts: Mapping[str, int] = {}  # column of other parts of it
+    lines: Mapping[str, Line] = {}  # of those words that stand on another line
 
 
 class _Reader:
@@ -161,8 +193,11 @@ class _Reader:
         self.variables: list[Variable] = []
         self.reactions: list[Reaction] = []
         self.rules: list[Rule] = []
+        self.events: list[Event] = []
+        self.compartments: dict[str, Contents] = {}
+        self.unset: list[tuple[str, int, float]] = []  # kind, position and value
         self.places: dict[str, list[_Place]] = {
-            kind: [] for kind in (*KEYWORDS.values(), "reaction", "rule")
+            kind: [] for kind in (*KEYWORDS.values(), "reaction", "rule", "event", "compartment")
         }
 
     def network(self) -> Network:
@@ -172,7 +207,10 @@ class _Reader:
         for number, text in enumerate(self.lines, start=1):
             statement = text.partition("#")[0]
             if statement and not statement.isspace():
-                self.read_line(Line(self.source, number, text), statement)
+                line = Line(self.source, number, text)
+                self.read_line(line, statement)
+                line.forget()
+        self.set_unset()
         parts = (
             tuple(self.species),
             tuple(self.reactions),
@@ -181,10 +219,32 @@ class _Reader:
             tuple(self.variables),
             tuple(self.rules),
         )
-        problem = find_problem(*parts)
+        events = tuple(self.events)
+        compartments = tuple(
+            Compartment(one.size, one.contents, one.as_concentrations)
+            for one in self.compartments.values()
+        )
+        problem = find_problem(*parts, events=events, compartments=compartments)
         if problem is not None:
             self.refuse_problem(problem)
-        return Network.from_checked(*parts)
+        return Network.from_checked(*parts, events=events, compartments=compartments)
+
+    def set_unset(self) -> None:
+        """Put in the values nan and inf, which are names if the network declares them."""
+        if not self.unset:
+            return
+        declared = {
+            one.name
+            for group in (self.species, self.parameters, self.observables, self.variables)
+            for one in group
+        }
+        for kind, index, value in self.unset:
+            if str(abs(value)) in declared:
+                continue
+            if kind == "parameter":
+                self.parameters[index] = Parameter(self.parameters[index].name, value)
+            else:
+                self.variables[index] = Variable(self.variables[index].name, value)
 
     def refuse_problem(self, problem: Problem) -> NoReturn:
         if not problem.kind:
@@ -196,6 +256,9 @@ class _Reader:
         place = self.places[problem.kind][problem.position]
         message = problem.message
         column = place.name if problem.at_name else place.words.get(problem.word, place.value)
+        column = place.parts.get(problem.part, column)
+        if problem.word in place.lines:
+            place = place._replace(line=place.lines[problem.word])
         if problem.see is not None:
             other = self.places[problem.see[0]][problem.see[1]]
             if problem.is_repeated:
@@ -216,16 +279,24 @@ class _Reader:
         first = _FIRST_WORD.match(statement)
         keyword = first.group(1) if first else ""
         kind = KEYWORDS.get(keyword)
-        rule = _RULE.match(statement) if kind is None else None
-        if rule is not None:
-            self.read_rule(line, statement, rule)
-            return
-        line.start(statement, is_reaction=kind is None)
-        if kind is None:
-            self.read_reaction(line)
-        else:
+        if kind is not None:
+            line.start(statement)
             line.take()
             self.read_declarations(line, keyword, kind)
+            return
+        start = len(statement) - len(statement.lstrip())
+        rule = _RULE.match(statement, start)
+        if rule is not None:
+            self.read_rule(line, statement, rule)
+        elif EVENT_START.match(statement, start):
+            line.start(statement, "event")
+            self.read_event(line)
+        elif COMPARTMENT_START.match(statement, start):
+            line.start(statement, "contents")
+            self.read_compartment(line)
+        else:
+            line.start(statement, "reaction")
+            self.read_reaction(line)
 
     # -- species, param, observe, variable
 
@@ -264,11 +335,22 @@ class _Reader:
                     line.refuse(f"species {name!r} {problem}", column)
             self.species.append(Species(name, 0 if expression is None else expression))
         elif kind == "variable":
+            self.note_unset(kind, len(self.variables), expression)
             self.variables.append(Variable(name, 0.0 if expression is None else expression))
         elif expression is not None and kind == "parameter":
+            self.note_unset(kind, len(self.parameters), expression)
             self.parameters.append(Parameter(name, expression))
         elif expression is not None:
             self.observables.append(Observable(name, expression))
+
+    def note_unset(self, kind: str, index: int, expression: Expression | None) -> None:
+        """Note that a value may be nan or infinite, if those words turn out to be no names."""
+        sign = 1.0
+        if isinstance(expression, Call) and expression.operation == "neg":
+            sign, expression = -1.0, expression.arguments[0]
+        value = _UNSET.get(expression.name) if isinstance(expression, Symbol) else None
+        if value is not None and not (sign < 0.0 and math.isnan(value)):
+            self.unset.append((kind, index, sign * value))
 
     def refuse_after_name(self, line: Line, keyword: str, name: str) -> NoReturn:
         token = line.token
@@ -297,7 +379,7 @@ class _Reader:
         if not following.startswith("=") or following.startswith(("==", "=>")):
             line.refuse(f"{written} begins the rule of a variable: {written} = expression", column)
         # Without its prime the line consists of the tokens of a declaration.
-        line.start(f"{statement[: behind - 1]} {statement[behind:]}", is_reaction=False)
+        line.start(f"{statement[: behind - 1]} {statement[behind:]}")
         name, token = line.name("a rule is written X' = expression")
         line.place += 1
         words: dict[str, int] = {}
@@ -314,25 +396,45 @@ class _Reader:
         self.rules.append(Rule(name, rate))
         self.places["rule"].append(_Place(line, token.start, value, words))
 
+    # -- Events and compartments
+
+    def read_event(self, line: Line) -> None:
+        start, words, parts = line.token.start, dict[str, int](), Parts()
+        self.events.append(read_event(line, words, parts))
+        self.places["event"].append(_Place(line, start, parts["trigger"], words, parts))
+
+    def read_compartment(self, line: Line) -> None:
+        start = line.token.start
+        n_before = len(self.compartments)
+        size, column = read_contents(line, self.compartments)
+        if len(self.compartments) > n_before:
+            found = self.compartments[size]
+            place = _Place(line, column, start, found.columns, {}, found.lines)
+            self.places["compartment"].append(place)
+
     # -- Reactions
 
     def read_reaction(self, line: Line) -> None:
-        name, start, words = "", line.token.start, dict[str, int]()
+        name, start, words, parts = "", line.token.start, dict[str, int](), Parts()
         if line.tokens[1].text == ":":
             name, _ = line.name("a reaction is named before the colon, as in bind: S + E -> ES @ k")
             line.place += 1
         elif line.tokens[1].text == "=" or line.tokens[1].text == "==":
             self.refuse_bare_declaration(line)
-        reactants = self.read_side(line, words)
+        reactants = self.read_side(line, words, parts)
         arrow = line.take()
         if arrow.kind != "arrow":
             line.place -= 1
             self.refuse_missing_arrow(line)
-        products = self.read_side(line, words)
+        products = self.read_side(line, words, parts)
         self.check_rate_follows(line, arrow)
         line.place += 1
         value = line.token.start
         rates = self.read_rates(line, arrow, words)
+        further = read_modifiers(line, arrow.text, words)
+        if line.token.kind != "end":
+            self.refuse_after_rate(line)
+        parts.update(further.columns)
         kind: Kind = "propensity" if arrow.text == "=>" else "mass_action"
         pairs = [(reactants, products, name)]
         if arrow.text == "<->":
@@ -341,11 +443,23 @@ class _Reader:
                 line.refuse(f"the name {shown(name)} is too long for a reversible reaction", start)
             pairs.append((products, reactants, reverse_name))
         for (left, right, own_name), rate in zip(pairs, rates, strict=True):
-            self.reactions.append(Reaction(left, right, rate, kind=kind, name=own_name))
-            self.places["reaction"].append(_Place(line, start, value, words))
+            self.reactions.append(
+                Reaction(
+                    left,
+                    right,
+                    rate,
+                    kind=kind,
+                    name=own_name,
+                    delay=further.delay,
+                    limited=further.limited,
+                )
+            )
+            self.places["reaction"].append(_Place(line, start, value, words, parts))
 
-    def read_side(self, line: Line, words: dict[str, int]) -> tuple[tuple[str, int], ...]:
-        """Read one side of a reaction as (species name, count)."""
+    def read_side(
+        self, line: Line, words: dict[str, int], parts: Parts
+    ) -> tuple[tuple[str, Coefficient], ...]:
+        """Read one side of a reaction as (name, coefficient)."""
         following = line.tokens[line.place + 1] if line.token.kind != "end" else line.token
         is_zero = line.token.kind == "number" and not line.token.text.strip("0")
         if line.token.text == "∅" or (
@@ -355,21 +469,32 @@ class _Reader:
             if line.token.text == "+":
                 line.refuse(f"{line.tokens[line.place - 1].text} means nothing, and stands alone")
             return ()
-        counts: dict[str, int] = {}
+        counts: dict[str, Coefficient] = {}
         while True:
-            count = self.read_coefficient(line)
+            start = line.token.start
+            count = self.read_coefficient(line, words)
             token = line.token
             if token.kind != "name":
                 self.refuse_term(line)
             problem = name_problem(token.text)
             if problem:
+                advice = advice_for_event(line.text)
+                if advice:
+                    line.refuse(advice)
                 hint = " (a species cannot have a reserved name)" if token.text in RESERVED else ""
                 line.refuse(f"the name {shown(token.text)} {problem}{hint}")
             name = normal_name(token.text)
             line.place += 1
             words.setdefault(name, token.start)
-            counts[name] = counts.get(name, 0) + count
-            if counts[name] > MAX_COEFFICIENT:
+            if not isinstance(count, int):
+                parts.setdefault(f"coefficient {name}", start)
+            before = counts.get(name)
+            if before is not None:
+                if isinstance(before, Expression) and before.n_nodes > MAX_NODES // 2:
+                    line.refuse(f"the coefficients of {name!r} add up to far too much", start)
+                count = before + count
+            counts[name] = count
+            if not isinstance(count, Expression) and count > MAX_COEFFICIENT:
                 line.refuse(
                     f"the coefficient of {name!r} is above {MAX_COEFFICIENT:,}", token.start
                 )
@@ -379,8 +504,10 @@ class _Reader:
                 line.refuse("this side of a reaction has far too many terms")
             line.place += 1
 
-    def read_coefficient(self, line: Line) -> int:
+    def read_coefficient(self, line: Line, words: dict[str, int]) -> Coefficient:
         token = line.token
+        if token.text == "(":
+            return self.read_computed_coefficient(line, words)
         if token.kind != "number":
             return 1
         line.place += 1
@@ -393,14 +520,34 @@ class _Reader:
                 token.start,
             )
         if not token.text.isdigit():
-            line.refuse(
-                f"the coefficient {shown(token.text)} is not a whole number; molecules react whole",
-                token.start,
-            )
+            value = float(token.text)
+            if value > 0.0:
+                return int(value) if value.is_integer() else value
         digits = token.text.lstrip("0")
-        if not digits:
+        if not digits or not token.text.isdigit():
             line.refuse("a coefficient of 0 has no effect; remove the term", token.start)
         return int(digits) if len(digits) < 12 else MAX_COEFFICIENT + 1
+
+    def read_computed_coefficient(self, line: Line, words: dict[str, int]) -> Coefficient:
+        """Read a coefficient in brackets, which is any expression."""
+        bracket = line.take()
+        expression = line.expression(words, in_brackets=True)
+        if line.token.text != ")":
+            line.refuse("this bracket is never closed; add a )", bracket.start)
+        line.place += 1
+        line.place += line.token.text == "*"
+        if line.token.kind != "name":
+            line.refuse(
+                "a side of a reaction is a sum such as 2 P + Q, without brackets but for the "
+                "coefficient of a variable, as in (2*n) X",
+                bracket.start,
+            )
+        if not isinstance(expression, Number):
+            return expression
+        value = expression.value
+        if value <= 0.0:
+            line.refuse(f"a coefficient is positive, not {expression}", bracket.start)
+        return int(value) if value.is_integer() else value
 
     def check_rate_follows(self, line: Line, arrow: Token) -> None:
         token = line.token
@@ -420,7 +567,7 @@ class _Reader:
             line.refuse("the rate is missing after @")
         rates = []
         while True:
-            rates.append(line.expression(words))
+            rates.append(line.expression(words, stops=MODIFIER_WORDS))
             if line.token.text != ",":
                 break
             comma = line.take()
@@ -431,10 +578,8 @@ class _Reader:
                 )
             if len(rates) == 2:
                 line.refuse("a reaction with <-> has two rates, forward and reverse", comma.start)
-        if line.token.text == "@":
-            line.refuse("a second @; there is one, before the rate")
-        if line.token.kind != "end":
-            line.refuse(f"{shown(line.token.text)} cannot follow a complete rate")
+        if line.token.kind != "end" and line.token.text not in MODIFIER_WORDS:
+            self.refuse_after_rate(line)
         if arrow.text == "<->" and len(rates) == 1:
             line.refuse(
                 "a reversible reaction needs two rates: @ forward, reverse. An irreversible one is "
@@ -442,9 +587,17 @@ class _Reader:
             )
         return rates
 
+    def refuse_after_rate(self, line: Line) -> NoReturn:
+        if line.token.text == "@":
+            line.refuse("a second @; there is one, before the rate")
+        line.refuse(f"{shown(line.token.text)} cannot follow a complete rate")
+
     def refuse_bare_declaration(self, line: Line) -> NoReturn:
         name = line.token.text
         word = shown(name)[1:-1]
+        advice = advice_for_event(line.text, is_assignment=True)
+        if advice:
+            line.refuse(advice)
         line.refuse(
             f"to declare {shown(name)}, begin the line with what it is: param {word} = ... "
             f"(a number), species {word} = ... (an initial count), observe {word} = ... (an "
@@ -466,6 +619,9 @@ class _Reader:
     def refuse_term(self, line: Line) -> NoReturn:
         """Refuse what stands where a side of a reaction should begin or go on."""
         token = line.token
+        advice = advice_for_event(line.text)
+        if advice:
+            line.refuse(advice)
         derivative = _LEIBNIZ.match(line.text)
         if derivative is not None:
             name = shown(derivative.group(1))[1:-1]
@@ -516,6 +672,8 @@ _RULE = re.compile(r"[^\S\r\n]*([^\W\d][^\s'\u2032\"=@+*<>(),:-]*)[^\S\r\n]*['\u
 _LEIBNIZ = re.compile(r"\s*d\s*(\w+)\s*/\s*dt\b")
 
 _FIRST_WORD = re.compile(r"[^\S\r\n]*([^\W\d]\w*)")
+
+_UNSET = {"nan": math.nan, "inf": math.inf}  # values that a parameter may be said to have
 
 _FILE_NAME = re.compile(r"\S*\.[A-Za-z]{1,8}")
 

@@ -6,11 +6,11 @@ The grammar is in `dsl`. Nothing is evaluated while it is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import NamedTuple, NoReturn
 
-from .dsl_lexer import Token, split_line
+from .dsl_lexer import Statement, Token, split_line
 from .errors import ParseError
 from .rate_laws import (
     AND,
@@ -90,7 +90,7 @@ def parse_expression(text: str) -> Expression:
     line = Line("<expression>", 1, stripped)
     if len(stripped) > MAX_LINE:
         line.refuse(f"an expression may have at most {MAX_LINE:,} characters", 0)
-    line.start(stripped.partition("#")[0], is_reaction=False)
+    line.start(stripped.partition("#")[0])
     expression = line.expression({})
     if line.token.kind != "end":
         line.refuse(f"{shown(line.token.text)} cannot follow a complete expression")
@@ -118,9 +118,13 @@ class Line:
         self.place = 0
         self.coming: Iterator[Token] = iter(())
 
-    def start(self, statement: str, *, is_reaction: bool) -> None:
+    def start(self, statement: str, kind: Statement = "expression") -> None:
         """Begin to read a statement: the line without its comment."""
-        self.coming = split_line(statement, self.refuse, is_reaction=is_reaction)
+        self.coming = split_line(statement, self.refuse, kind)
+
+    def forget(self) -> None:
+        """Drop the tokens, once the line has been read; it can still be pointed at."""
+        self.tokens, self.coming = [], iter(())
 
     def refuse(self, message: str, column: int | None = None) -> NoReturn:
         """Raise an error that points at a column (from 0), or at the next token."""
@@ -141,6 +145,17 @@ class Line:
         token = self.token
         self.place += 1
         return token
+
+    def ahead(self, n: int) -> Token:
+        """Return the token `n` behind the next one, at most 2, or the end."""
+        assert self.token is not None  # and, by being looked at, the two behind it are there
+        return self.tokens[min(self.place + n, len(self.tokens) - 1)]
+
+    def take_words(self, *words: str) -> bool:
+        """Go on behind these words if they come next; return whether they do."""
+        found = all(self.ahead(n).text == word for n, word in enumerate(words))
+        self.place += found * len(words)
+        return found
 
     def name(self, what: str) -> tuple[str, Token]:
         """Read a name that is being declared."""
@@ -163,13 +178,24 @@ class Line:
     # Operators wait on a stack until their arguments are complete (Dijkstra's shunting yard), so
     # the depth of the text never becomes a depth of Python calls.
 
-    def expression(self, words: dict[str, int], *, in_list: bool = False) -> Expression:
+    def expression(
+        self,
+        words: dict[str, int],
+        *,
+        in_list: bool = False,
+        in_brackets: bool = False,
+        stops: Container[str] = (),
+    ) -> Expression:
         """Read an expression up to something that cannot belong to it.
 
         `words` receives the column of the first occurrence of each name. With `in_list` the
-        messages remember that a comma could have followed.
+        messages remember that a comma could have followed. With `in_brackets` a closing bracket
+        ends the expression, which the caller opened. `stops` are words and signs that end it
+        where an operator could stand, so that names may be spelled like them.
         """
-        return _ExpressionReader(self, words, in_list=in_list).read()
+        reader = _ExpressionReader(self, words, in_list=in_list)
+        reader.in_brackets, reader.stops = in_brackets, stops
+        return reader.read()
 
 
 class _ExpressionReader:
@@ -179,6 +205,8 @@ class _ExpressionReader:
         self.line = line
         self.words = words
         self.in_list = in_list
+        self.in_brackets = False
+        self.stops: Container[str] = ()
         self.operands: list[Expression] = []
         self.pending: list[_Pending] = []
         self.depth = 0
@@ -190,6 +218,8 @@ class _ExpressionReader:
             self.read_operand()
             # Behind an operand: closing brackets, then an operator, a comma or the end.
             while line.token.text == ")":
+                if self.in_brackets and self.innermost_bracket() is None:
+                    break
                 self.close_bracket()
             token = line.token
             binding = BINDING.get(token.text)
@@ -369,6 +399,12 @@ class _ExpressionReader:
 
     def finish(self, token: Token) -> None:
         bracket = self.innermost_bracket()
+        if bracket is None and self.stops:
+            # Where = ends the expression, so does the name that it gives a value.
+            is_assigned = "=" in self.stops and self.line.ahead(1).text == "="
+            if token.text in self.stops or (token.kind == "name" and is_assigned):
+                self.apply_down_to(1)
+                return
         if token.kind in ("name", "number") or token.text == "(":
             self.refuse_juxtaposition(token)
         if token.text == "=":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, TypeAlias
 
 from .rate_laws import shown
 
-__all__ = ["ARROWS", "Refuse", "Token", "split_line"]
+__all__ = ["ARROWS", "Refuse", "Statement", "Token", "split_line"]
 
 
 class Token(NamedTuple):
@@ -26,24 +26,33 @@ Refuse = Callable[[str, int], NoReturn]
 
 ARROWS = ("->", "=>", "<->")
 
+# What a line holds, as far as the meaning of its characters depends on it: the sides of a reaction
+# up to an @; an event, where an arrow is a mistake of its own; the contents of a compartment, some
+# in square brackets; or expressions.
+Statement: TypeAlias = Literal["reaction", "event", "contents", "expression"]
+
 # Every blank of Unicode that stays on its line; the others would hide text from an editor.
-_SPACES = r" \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_SPACES = " \t\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u202f\u205f\u3000"
+_SPACE = re.compile(f"[{_SPACES}]*")
+_NAME = r"(?P<name>[^\W\d]\w*)"
 
 # Behind @, and in declarations, numbers may have a fraction and an exponent, and < and - are signs.
 _RATE = re.compile(
-    rf"(?P<space>[{_SPACES}]+)"
-    r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<name>[^\W\d]\w*)"
-    r"|(?P<sign>\*\*|==|!=|<=|>=|[-+*/^(),<>=@:])"
+    rf"[{_SPACES}]*(?:"
+    r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    rf"|{_NAME}"
+    r"|(?P<sign>\*\*|==|!=|<=|>=|[-+*/^(),<>=@:]))"
 )
-# Before @, 2E+2S is 2 E + 2 S and not 200 S, so a number is only digits.
+# Before @, 2E+2S is 2 E + 2 S and not 200 S, so a number has no exponent, unless it is negative,
+# which cannot mean anything else.
 _SIDE = re.compile(
-    rf"(?P<space>[{_SPACES}]+)"
-    r"|(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-    r"|(?P<name>[^\W\d]\w*)"
+    rf"[{_SPACES}]*(?:"
+    r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]-[0-9]+)?)"
+    rf"|{_NAME}"
     r"|(?P<arrow><->|->|=>)"
-    r"|(?P<sign>[-+*/^(),<>=@:∅])"
+    r"|(?P<sign>[-+*/^(),<>=@:∅]))"
 )
+_CONTENTS = re.compile(rf"[{_SPACES}]*(?:(?P<number>[0-9.]+)|{_NAME}|(?P<sign>[],:=[]))")
 
 # What people from other languages type, and what to type here. Longest first.
 _FOREIGN = {
@@ -67,7 +76,8 @@ _FOREIGN = {
     "!": "write not",
     "~": "write not",
     "%": "the remainder of a/b is a - b*floor(a/b)",
-    ";": "put each statement on a line of its own; the rate follows @",
+    ";": "put each statement on a line of its own; the rate of a reaction follows @, the "
+    "assignments of an event are separated by commas",
     "[": "use round brackets; a species is written by its name alone",
     "]": "use round brackets; a species is written by its name alone",
     "{": "use round brackets",
@@ -102,10 +112,16 @@ _FOREIGN = {
     "√": "write sqrt(x)",
     "∞": "numbers are finite",
 }
+_PLACES = {
+    "reaction": "a reaction",
+    "event": "an event",
+    "contents": "the contents of a compartment, which are names separated by commas",
+    "expression": "an expression",
+}
 _FOREIGN_PATTERN = re.compile("|".join(map(re.escape, _FOREIGN)))
 
 
-def split_line(line: str, refuse: Refuse, *, is_reaction: bool) -> Iterator[Token]:
+def split_line(line: str, refuse: Refuse, statement: Statement) -> Iterator[Token]:
     """Split one line into tokens, as far as they are asked for.
 
     Parameters
@@ -114,36 +130,69 @@ def split_line(line: str, refuse: Refuse, *, is_reaction: bool) -> Iterator[Toke
         Without its comment.
     refuse : callable
         Called with a message and a column if something is not in the language.
-    is_reaction : bool
-        Whether the line starts with the side of a reaction, up to an ``@``.
+    statement : Statement
+        What the line holds.
 
     Yields
     ------
     Token
         Without spaces; the last one has the kind ``"end"``.
     """
-    place, size = 0, len(line)
-    pattern = _SIDE if is_reaction else _RATE
-    while place < size:
+    place, end_of_text = 0, len(line.rstrip(_SPACES))
+    side = _SIDE if statement == "reaction" else None  # up to an @
+    pattern = side or (_CONTENTS if statement == "contents" else _RATE)
+    depth = 0  # of brackets around a coefficient, in a side
+    while place < end_of_text:
         match = pattern.match(line, place)
         if match is None:
-            _refuse_character(line, place, refuse, in_rate=pattern is _RATE)
-        kind, text, end = match.lastgroup or "", match.group(), match.end()
-        if kind == "name" and end < size and line[end] > "\x7f":
-            end = _name_end(line, end)
-            text = line[place:end]
-        if text[0] in "-<=/" and kind == "sign":
-            foreign = _FOREIGN_PATTERN.match(line, place)
-            # In a rate, x<-3 compares with -3.
-            is_comparison = pattern is _RATE and foreign and foreign.group() in ("<-", "<--")
-            if foreign and foreign.end() > end and not is_comparison:
-                _refuse_character(line, place, refuse, in_rate=pattern is _RATE)
-        elif text == "@":
-            pattern = _RATE
-        if kind != "space":
-            yield Token(kind, text, place, end)
+            start = _SPACE.match(line, place).end()  # type: ignore[union-attr]  # it always matches
+            _refuse_character(line, start, refuse, statement, in_rate=pattern is _RATE)
+        kind = match.lastgroup or ""
+        start, end = match.span(kind)
+        text = line[start:end]
+        if kind == "name":
+            if end < end_of_text and line[end] > "\x7f":
+                end = _name_end(line, end)
+                text = line[start:end]
+        elif kind == "sign":
+            if text[0] in "-<=/":
+                arrow = _arrow_in_expression(line, start, statement, depth)
+                if arrow is not None:
+                    kind, text, end = "arrow", arrow, start + len(arrow)
+                    pattern, depth = side or pattern, 0
+                else:
+                    _check_sign(line, start, end, refuse, statement, in_rate=pattern is _RATE)
+            elif text == "@":
+                pattern, side = _RATE, None
+            elif side is not None and text in "()":
+                # A coefficient in brackets is an expression.
+                depth = max(depth + (1 if text == "(" else -1), 0)
+                pattern = _RATE if depth else side
+        yield Token(kind, text, start, end)
         place = end
-    yield Token("end", "", len(line.rstrip()), size)
+    yield Token("end", "", end_of_text, len(line))
+
+
+def _arrow_in_expression(line: str, place: int, statement: Statement, depth: int) -> str | None:
+    """Return an arrow where signs of comparison and subtraction stand, if it cannot be those."""
+    if depth or statement == "event":
+        foreign = _FOREIGN_PATTERN.match(line, place)
+        if foreign and foreign.group() == "->":
+            return "->"
+        if depth and line.startswith(("<->", "=>"), place):
+            return "<->" if line[place] == "<" else "=>"
+    return None
+
+
+def _check_sign(
+    line: str, start: int, end: int, refuse: Refuse, statement: Statement, *, in_rate: bool
+) -> None:
+    """Refuse a sign that begins what other languages write."""
+    foreign = _FOREIGN_PATTERN.match(line, start)
+    # In a rate, x<-3 compares with -3.
+    is_comparison = in_rate and foreign and foreign.group() in ("<-", "<--")
+    if foreign and foreign.end() > end and not is_comparison:
+        _refuse_character(line, start, refuse, statement, in_rate=in_rate)
 
 
 def _name_end(line: str, end: int) -> int:
@@ -155,7 +204,9 @@ def _name_end(line: str, end: int) -> int:
     return end
 
 
-def _refuse_character(line: str, place: int, refuse: Refuse, *, in_rate: bool) -> NoReturn:
+def _refuse_character(
+    line: str, place: int, refuse: Refuse, statement: Statement, *, in_rate: bool
+) -> NoReturn:
     foreign = _FOREIGN_PATTERN.match(line, place)
     if foreign:
         text = foreign.group()
@@ -165,7 +216,7 @@ def _refuse_character(line: str, place: int, refuse: Refuse, *, in_rate: bool) -
         refuse("a stray '.': numbers are written 0.5 or .5, and names contain no dots", place)
     if character.isprintable() and not character.isspace():
         name = f" ({unicodedata.name(character, 'unnamed')})" if character > "\x7f" else ""
-        where = "an expression" if in_rate else "a reaction"
+        where = "an expression" if in_rate else _PLACES[statement]
         refuse(f"{character!r}{name} has no meaning in {where}; remove it", place)
     name = unicodedata.name(character, "a control character")
     refuse(f"an invisible character, U+{ord(character):04X} ({name}); remove it", place)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
-from .kernels.arrays import Output, Walker
+from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.statistics import add_to_histograms
 from .kernels.walking import ALL_DONE, COMPLETE, ROW
 from .memory import require_memory
@@ -80,11 +80,11 @@ def ensemble(
         Bins of each histogram kept by `statistics`; an even number. A bin is one count wide unless
         the counts reach `histogram_bins`, then 2, 4, ... counts.
     outputs : sequence of str, optional
-        Species and observables to record; all species by default.
+        Species, variables and observables to record; all species and variables by default.
     stop_when : str or Expression, optional
-        A condition such as ``"X >= 80"`` on species, observables and parameters. A trajectory ends
-        at the event that makes it true, its entry in `result.hitting_times`; from there on its
-        state is held.
+        A condition such as ``"X >= 80"`` on species, variables, observables, parameters and `t`. A
+        trajectory ends at the instant at which it becomes true, its entry in
+        `result.hitting_times`; from there on its state is held.
     max_events : int, optional
         Most events of one trajectory before `EventLimitError`.
     timeout : float, optional
@@ -99,7 +99,8 @@ def ensemble(
     -------
     Ensemble or EnsembleStatistics
         `counts` of an `Ensemble` has shape (n_trajectories, n_times, n_species), int64 molecules.
-        A count at time t includes any event at t. An `EnsembleStatistics` with `statistics=True`.
+        A count at time t includes any event at t. Variables are recorded in `values`, beside
+        observables. An `EnsembleStatistics` with `statistics=True`.
 
     Raises
     ------
@@ -112,7 +113,8 @@ def ensemble(
     NotEnoughMemoryError
         If the result would not fit into memory; nothing was run.
     SimulationError
-        If a propensity turns negative or not a number, a count exceeds 2**53, or `max_events` is
+        If a propensity turns negative, unbounded or not a number, a delay or an event makes no
+        sense, a variable cannot be integrated further, a count exceeds 2**53, or `max_events` is
         spent; `error.result` holds the finished trajectories.
     Interrupted
         On Ctrl-C; `error.result` holds the finished trajectories.
@@ -425,7 +427,7 @@ class _Crew:
             for first, last in self._units():
                 output = self._store.rows(first, last)
                 try:
-                    self._run_rows(pace, walker, output, first)
+                    walker = self._run_rows(pace, walker, output, first)
                 finally:
                     # Also what was finished of a unit that was cut short.
                     self._store.take(worker, first, output)
@@ -462,25 +464,29 @@ class _Crew:
                     return
                 yield first, min(first + step, stop)
 
-    def _run_rows(self, pace: Pace, walker: Walker, output: Output, first: int) -> None:
+    def _run_rows(
+        self, pace: Pace, walker: Walker | JumpWalker, output: Output, first: int
+    ) -> Walker | JumpWalker:
+        """Run the trajectories of `output`; return the walker, with more room if it needed it."""
         walker.counter[:] = 0
         plan = self._plan
-        kernel = plan.stochastic_method.kernel
         while not self._halt.is_set():
-            status = pace.step(kernel, plan.compiled.arrays, plan.request, walker, output, first)
+            status = pace.step(plan.kernel, plan.arrays, plan.request, walker, output, first)
+            walker = plan.with_room(walker, status)
             if status == STANDSTILL:
                 row = int(walker.counter[ROW])
                 self._report_trouble(first + row, walker, STANDSTILL)
-                return
+                break
             bad = np.flatnonzero(output.outcome > COMPLETE)
             if bad.size:
                 row = int(bad[0])
                 self._report_trouble(first + row, walker, int(output.outcome[row]))
-                return
+                break
             if status == ALL_DONE:
-                return
+                break
             if self._is_late():
-                return
+                break
+        return walker
 
     def _is_late(self) -> bool:
         if time.monotonic() >= self._deadline:
@@ -488,7 +494,7 @@ class _Crew:
             self._halt.set()
         return self._halt.is_set()
 
-    def _report_trouble(self, index: int, walker: Walker, outcome: int) -> None:
+    def _report_trouble(self, index: int, walker: Walker | JumpWalker, outcome: int) -> None:
         error = trouble(self._plan, walker, outcome, index)
         with self._lock:
             if self._trouble is None or index < self._trouble[0]:

@@ -31,7 +31,8 @@ class Event:
         A condition of species, variables, parameters, observables and `t`, such as ``A > 30``.
     assignments : mapping or iterable of (species or variable, Expression)
         New values, by object or by name. A species is set to a whole number, 0 or more, where
-        molecules are counted.
+        molecules are counted. The name in square brackets, ``"[S]"``, is the concentration in the
+        compartment of `S`: the amount becomes the value times the size at the execution.
     delay : Expression or float, optional
         From the trigger to the execution, in the unit of time; taken at the trigger.
     priority : Expression or float, optional
@@ -54,6 +55,7 @@ class Event:
 
     trigger: Expression
     assignments: tuple[tuple[str, Expression], ...]
+    as_concentrations: tuple[str, ...] = field(kw_only=True)  # targets given in square brackets
     delay: Expression | None = field(kw_only=True)
     priority: Expression | None = field(kw_only=True)
     persistent: bool = field(kw_only=True)
@@ -77,9 +79,13 @@ class Event:
             raise NetworkError(f"values must be 'execution' or 'trigger', not {values!r}")
         pairs = assignments.items() if isinstance(assignments, Mapping) else assignments
         found: dict[str, Expression] = {}
+        concentrations: list[str] = []
         for target, value in pairs:
             known = target.name if isinstance(target, Species | Variable) else target
-            one = checked_name(known, "species or variable")
+            in_brackets = isinstance(known, str) and known[:1] == "[" and known[-1:] == "]"
+            one = checked_name(known[1:-1] if in_brackets else known, "species or variable")
+            if in_brackets:
+                concentrations.append(one)
             if one in found:
                 raise NetworkError(
                     f"an event assigns {one!r} twice; its assignments are made at once, so only "
@@ -90,6 +96,7 @@ class Event:
             raise NetworkError("an event assigns something: Event(A > 30, {B: B + 1})")
         object.__setattr__(self, "trigger", as_expression(trigger))
         object.__setattr__(self, "assignments", tuple(found.items()))
+        object.__setattr__(self, "as_concentrations", tuple(concentrations))
         object.__setattr__(self, "delay", None if delay is None else as_expression(delay))
         object.__setattr__(self, "priority", None if priority is None else as_expression(priority))
         object.__setattr__(self, "persistent", bool(persistent))
@@ -116,6 +123,9 @@ class Event:
             *(["initially true"] if self.initially else []),
             *(["values at trigger"] if self.values == "trigger" else []),
         ]
-        assignments = ", ".join(f"{target} = {value}" for target, value in self.assignments)
+        assignments = ", ".join(
+            f"[{target}] = {value}" if target in self.as_concentrations else f"{target} = {value}"
+            for target, value in self.assignments
+        )
         label = f"{self.name}: " if self.name else ""
         return f"{label}{', '.join(clauses)}: {assignments}"

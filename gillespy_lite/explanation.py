@@ -10,8 +10,8 @@ import numpy as np
 from .compilation import compile_network, label, propensity_expression, rate_expression
 from .conservation import conservation_laws
 from .methods import METHODS
-from .network import Network
-from .rate_laws import Expression
+from .network import Delay, Event, Network, Reaction
+from .rate_laws import Expression, Number
 
 __all__ = ["Explanation", "MethodVerdict", "ReactionReading", "explain"]
 
@@ -33,6 +33,7 @@ class ReactionReading:
     propensity: Expression  # observables written out; events per unit time
     rate: Expression  # its counterpart in the rate equations
     is_time_dependent: bool
+    notes: tuple[str, ...] = ()  # on its delay and its sides
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ class Explanation:
     stoichiometry_matrix : ndarray, shape (n_species, n_reactions), int64
         Net change of each species by one event of each reaction.
     conservation_laws : ndarray, shape (n_laws, n_species), int64
-        Whole-number weights whose weighted sum of counts no reaction changes; independent.
+        Whole-number weights whose weighted sum of counts never changes; independent.
     conserved_totals : ndarray, shape (n_laws,), int64
         Those sums in the initial state.
     rules : tuple of Expression
-        Time derivative of each variable, without observables.
+        Time derivative of each variable, without observables, as in the rate equations: its rule,
+        and what reactions take and make of it.
+    events : tuple of str
+        What each event waits for and does, in words, one or more lines each.
     methods : tuple of MethodVerdict
         What each method can do with the network, and why not where it cannot.
     """
@@ -72,6 +76,7 @@ class Explanation:
     conserved_totals: np.ndarray
     rules: tuple[Expression, ...]
     methods: tuple[MethodVerdict, ...]
+    events: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the whole explanation as plain text."""
@@ -80,7 +85,9 @@ class Explanation:
             CONVENTION if self.reactions or not self.rules else "",
             self._reaction_text(),
             self._rule_text(),
+            self._event_text(),
             self._value_text(),
+            self._compartment_text(),
             self._matrix_text(),
             self._conservation_text(),
             self._method_text(),
@@ -101,6 +108,12 @@ class Explanation:
             (len(network.parameters), "parameter", "parameters"),
             (len(network.observables), "observable", "observables"),
             *([(network.n_variables, "variable", "variables")] if self.rules else []),
+            *([(len(network.events), "event", "events")] if network.events else []),
+            *(
+                [(len(network.compartments), "compartment", "compartments")]
+                if network.compartments
+                else []
+            ),
         )
         return "Network with " + ", ".join(
             f"{number} {one if number == 1 else many}" for number, one, many in counts
@@ -115,6 +128,7 @@ class Explanation:
                 lines.append("      rate equation  the same")
             else:
                 lines.append(f"      rate equation  {reading.rate}")
+            lines += [f"      {note}" for note in reading.notes]
         return "\n".join(lines) if self.reactions else ""
 
     def _rule_text(self) -> str:
@@ -127,6 +141,26 @@ class Explanation:
         ):
             lines.append(f"  {name}' = {rate}  ({name} = {start:g})")
         return "\n".join(lines)
+
+    def _event_text(self) -> str:
+        if not self.events:
+            return ""
+        lines = ["Events (each happens when its condition changes from false to true)"]
+        for number, text in enumerate(self.events, start=1):
+            lines += [
+                f"  {number} {line}" if not i else f"      {line}"
+                for i, line in enumerate(text.splitlines())
+            ]
+        return "\n".join(lines)
+
+    def _compartment_text(self) -> str:
+        lines = ["Compartments (what is in each; rates use amounts)"]
+        for one in self.network.compartments:
+            lines.append(f"  {one.size}: {', '.join(one.contents) or 'nothing'}")
+            if one.as_concentrations:
+                shown = ", ".join(f"{name}/{one.size}" for name in one.as_concentrations)
+                lines.append(f"      results show {shown}")
+        return "\n".join(lines) if len(lines) > 1 else ""
 
     def _value_text(self) -> str:
         network = self.network
@@ -188,6 +222,65 @@ def _weighted_sum(weights: np.ndarray, names: tuple[str, ...]) -> str:
     return text[3:] if text.startswith(" + ") else "-" + text[3:]
 
 
+def _event_words(event: Event) -> str:
+    """Say what an event waits for and does."""
+    name = f"'{event.name}' " if event.name else ""
+    assigned = ", ".join(f"{target} = {value}" for target, value in event.assignments)
+    lines = [f"{name}when {event.trigger}", f"sets            {assigned}"]
+    if event.delay is not None:
+        values = "as they were at the trigger" if event.values == "trigger" else "of that moment"
+        lines.append(f"after           {event.delay}, with the values {values}")
+        if not event.persistent:
+            lines.append("given up        if the condition becomes false in the meantime")
+    if event.priority is not None:
+        lines.append(f"priority        {event.priority}, the larger first at one instant")
+    if event.initially:
+        lines.append("at the start    the condition counts as true before, so it must fail first")
+    return "\n".join(lines)
+
+
+def _notes(network: Network, reaction: Reaction) -> tuple[str, ...]:
+    """Say what a reaction has beyond its rate."""
+    notes = []
+    if reaction.delay is not None:
+        law = str(Delay(reaction.delay.law, *reaction.delay.arguments))
+        when = (
+            "the reactants go at the initiation, the products come"
+            if reaction.delay.consuming == "initiation"
+            else "the reactants go and the products come"
+        )
+        notes.append(f"delay          {law}; {when} at the completion")
+    if not reaction.limited:
+        notes.append("unlimited      the rate equation takes the law also without a reactant")
+    sides = (*reaction.reactants, *reaction.products)
+    real = sorted({name for name, _ in sides} & set(network.variable_names))
+    if real:
+        notes.append(f"real amounts   of {', '.join(real)}: for the rate equations alone")
+    return tuple(notes)
+
+
+def _derivative(network: Network, index: int) -> Expression:
+    """Return the time derivative of a variable with all that reactions take and make of it."""
+    name, total = network.variable_names[index], network.expanded_variable_rate(index)
+    for j, reaction in enumerate(network.reactions):
+        net = 0.0
+        for sign, side in ((-1.0, reaction.reactants), (1.0, reaction.products)):
+            # Coefficients that are expressions are in the rate already.
+            net += sum(
+                sign * count
+                for what, count in side
+                if what == name and not isinstance(count, Expression)
+            )
+        if net:
+            rate = rate_expression(network, j)
+            change = rate if abs(net) == 1.0 else abs(net) * rate
+            if total == Number(0.0):
+                total = change if net > 0.0 else -change
+            else:
+                total = total + change if net > 0.0 else total - change
+    return total
+
+
 def explain(network: Network) -> Explanation:
     """Return what a network means: propensities, rate equations, conservation laws, methods.
 
@@ -203,12 +296,14 @@ def explain(network: Network) -> Explanation:
     """
     compiled = compile_network(network)
     laws = conservation_laws(network)
+    time_dependent = frozenset(compiled.time_dependent)
     readings = tuple(
         ReactionReading(
             label=label(network, j),
             propensity=propensity_expression(network, j),
             rate=rate_expression(network, j),
-            is_time_dependent=label(network, j) in compiled.time_dependent,
+            is_time_dependent=label(network, j) in time_dependent,
+            notes=_notes(network, network.reactions[j]),
         )
         for j in range(network.n_reactions)
     )
@@ -222,6 +317,7 @@ def explain(network: Network) -> Explanation:
         stoichiometry_matrix=network.stoichiometry_matrix,
         conservation_laws=laws,
         conserved_totals=np.asarray(laws @ network.initial_state),
-        rules=tuple(network.expanded_variable_rate(i) for i in range(network.n_variables)),
+        rules=tuple(_derivative(network, i) for i in range(network.n_variables)),
         methods=verdicts,
+        events=tuple(map(_event_words, network.events)),
     )

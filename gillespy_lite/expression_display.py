@@ -139,7 +139,7 @@ def _latex_bracketed(node: Expression, loosest: int) -> list[Piece]:
     precedence = _precedence(node)
     if isinstance(node, Number) and "e" in number_text(node.value):  # 10^{5} or 2 \times 10^{5}
         precedence = POWER if r"\times" not in _latex_number(node.value) else PRODUCT
-    elif isinstance(node, Call) and node.operation in ("/", "hill", "hillr"):
+    elif isinstance(node, Call) and node.operation in ("/", "hill", "hillr", "factorial"):
         precedence = SIGN  # a bar groups what is over and under it, but carries no exponent
     return [node] if precedence >= loosest else [r"\left(", node, r"\right)"]
 
@@ -189,6 +189,8 @@ def _latex_layout(node: Expression, names: Mapping[str, str]) -> list[Piece]:
         return [*pieces, chain[-1], r" & \text{otherwise} \end{cases}"]
     if operation == "sqrt":
         return [r"\sqrt{", u[0], "}"]
+    if operation == "factorial":
+        return [*_latex_bracketed(u[0], ATOM), "!"]
     closing = {"abs": r"\rvert", "floor": r"\rfloor", "ceil": r"\rceil"}.get(operation)
     if closing:
         return [rf"\left{command} ", u[0], rf" \right{closing}"]

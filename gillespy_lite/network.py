@@ -655,6 +655,14 @@ class Network:
         """The compartments: volumes, and the amounts in them."""
         return self._structure.compartments
 
+    def compartment_of(self, name: str) -> Compartment | None:
+        """Return the compartment that holds the amount called `name`, or None."""
+        places: dict[str, Compartment] | None = self._structure.shared.get("compartment_of")
+        if places is None:
+            places = {inside: one for one in self.compartments for inside in one.contents}
+            self._structure.shared["compartment_of"] = places
+        return places.get(name)
+
     @property
     def species_names(self) -> tuple[str, ...]:
         """Names of the species."""
@@ -720,7 +728,7 @@ class Network:
         values: dict[str, float] = {}
         for name, value in zip(self.parameter_names, self._values, strict=True):
             values[name] = number = number_of(value, values)
-            if not math.isfinite(number):
+            if isinstance(value, Expression) and not math.isfinite(number):
                 raise NetworkError(not_finite(name, number))
         return list(values.values())
 
@@ -778,7 +786,7 @@ class Network:
         for name, initial in zip(self.variable_names, self._starts, strict=True):
             start = number_of(initial, values)
             problem = start_problem(start)
-            if problem:
+            if problem and isinstance(initial, Expression):
                 raise NetworkError(f"the variable {name!r} {problem}")
             starts.append(start)
         return starts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from .expression_display import number_text
 from .expressions import MAX_NESTING, MAX_NODES, Call, Expression, Number, Symbol
 from .names import CONSTANTS, did_you_mean, shown
 from .operations import OPERATIONS
-from .reactions import Reaction
+from .reactions import DELAY_LAWS, Reaction
 
 __all__ = ["MAX_MASS_ACTION", "Problem", "find_problem"]
 
@@ -44,6 +44,7 @@ class Problem(NamedTuple):
     see: tuple[str, int] | None = None  # another declaration of that name, which explains it
     is_repeated: bool = False  # whether the fault is that the name is declared twice
     at_name: bool = False  # whether the fault is in what is declared, not in its expression
+    part: str = ""  # which of its other parts is at fault: "delay", "coefficient X", "value X", ...
 
 
 _ARTICLE = {
@@ -53,6 +54,8 @@ _ARTICLE = {
     "observable": "an observable",
     "reaction": "a reaction",
     "rule": "a rule",
+    "event": "an event",
+    "compartment": "a compartment",
 }
 
 
@@ -119,6 +122,10 @@ def _reaction_label(index: int, reaction: Reaction) -> str:
     return f"reaction {reaction.name!r}" if reaction.name else f"reaction {index + 1}"
 
 
+def _event_label(index: int, event: Event) -> str:
+    return f"event {event.name!r}" if event.name else f"event {index + 1}"
+
+
 def find_problem(
     species: Sequence[Species],
     reactions: Sequence[Reaction],
@@ -140,23 +147,29 @@ def find_problem(
     if not species and not variables and not rules:
         return Problem("a network needs at least one species or variable", "", 0)
     checks = (
-        _check_reaction_names(reactions),
+        _check_own_names("reaction", reactions),
+        _check_own_names("event", events),
         _check_parameters(names, parameters),
         _check_initials(names, species, variables, parameters),
         _check_observables(names, observables),
         _check_reactions(names, reactions),
-        _check_rules(names, variables, rules),
-        _check_sizes(species, reactions, parameters, observables, variables, rules),
-        _check_values(species, parameters, variables),
+        _check_events(names, events, observables),
+        _check_rules(names, rules),
+        _check_changes(variables, rules, reactions, events),
+        _check_compartments(names, compartments),
+        _check_sizes(species, reactions, parameters, observables, variables, rules, events),
+        _check_values(names, species, parameters, variables),
+        _check_delays(parameters, reactions, events),
     )
     return next((problem for check in checks for problem in check), None)
 
 
-def _check_reaction_names(reactions: Sequence[Reaction]) -> Iterator[Problem]:
+def _check_own_names(kind: str, group: Sequence[Reaction | Event]) -> Iterator[Problem]:
+    """Find names given twice: reactions and events have sets of names of their own."""
     seen: dict[str, int] = {}
-    for index, reaction in enumerate(reactions):
-        if reaction.name and seen.setdefault(reaction.name, index) != index:
-            yield _repeated(reaction.name, "reaction", index, ("reaction", seen[reaction.name]))
+    for index, one in enumerate(group):
+        if one.name and seen.setdefault(one.name, index) != index:
+            yield _repeated(one.name, kind, index, (kind, seen[one.name]))
 
 
 def _check_parameters(names: _Names, parameters: Sequence[Parameter]) -> Iterator[Problem]:
@@ -269,30 +282,41 @@ def _check_observables(names: _Names, observables: Sequence[Observable]) -> Iter
 def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[Problem]:
     allowed = {**names.declared, "t": ("", 0)}
     for index, reaction in enumerate(reactions):
-        for name, _ in (*reaction.reactants, *reaction.products):
+        for name, count in (*reaction.reactants, *reaction.products):
             declared = names.declared.get(name)
             if declared is None:
                 label = _reaction_label(index, reaction)
                 message = names.unknown(label, name, on_side=True)
                 yield Problem(message, "reaction", index, name)
-            elif declared[0] != "species":
+            elif declared[0] not in ("species", "variable"):
                 label = _reaction_label(index, reaction)
-                message = f"{name!r} is {_ARTICLE[declared[0]]}; only species react ({label})"
-                if declared[0] == "variable":
-                    message += f", and a variable changes by its rule, {name}' = ... alone"
+                message = (
+                    f"{name!r} is {_ARTICLE[declared[0]]}; only species react, and variables under "
+                    f"the rate equations ({label})"
+                )
                 yield Problem(message, "reaction", index, name, see=declared)
+            elif not isinstance(count, int):
+                yield from _check_coefficient(names, index, reaction, name, count)
         word = names.first_outside(reaction.rate, allowed)
         if word is not None:
             message = names.unknown(f"the rate of {_reaction_label(index, reaction)}", word)
             yield Problem(message, "reaction", index, word)
-        n_taken = sum(count for _, count in reaction.reactants)
-        if reaction.kind == "mass_action" and n_taken > MAX_MASS_ACTION:
-            message = (
-                f"{_reaction_label(index, reaction)} takes {n_taken:,} molecules at once; mass "
-                f"action, c*C(x, n), allows at most {MAX_MASS_ACTION}. Write its whole "
-                "propensity with => (propensity(...) in Python)"
-            )
-            yield Problem(message, "reaction", index, reaction.reactants[0][0])
+        if reaction.kind == "mass_action":
+            # Coefficients that are not whole were refused above.
+            n_taken = sum(count for _, count in reaction.reactants if isinstance(count, int))
+            if n_taken > MAX_MASS_ACTION:
+                message = (
+                    f"{_reaction_label(index, reaction)} takes {n_taken:,} molecules at once; mass "
+                    f"action, c*C(x, n), allows at most {MAX_MASS_ACTION}. Write its whole "
+                    "propensity with => (propensity(...) in Python)"
+                )
+                yield Problem(message, "reaction", index, reaction.reactants[0][0])
+        if reaction.delay is not None:
+            owner = f"the delay of {_reaction_label(index, reaction)}"
+            for argument in reaction.delay.arguments:
+                yield from _check_expression(
+                    names, argument, allowed, owner, ("reaction", index), "delay"
+                )
         constant = _constant(reaction.rate)
         if constant is not None and constant < 0.0:
             message = (
@@ -306,9 +330,190 @@ def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[P
             yield Problem(message, "reaction", index)
 
 
-def _check_rules(
-    names: _Names, variables: Sequence[Variable], rules: Sequence[Rule]
+def _check_coefficient(
+    names: _Names, index: int, reaction: Reaction, name: str, count: float | Expression
 ) -> Iterator[Problem]:
+    """Look at a coefficient that is not a whole number."""
+    kind, _ = names.declared[name]
+    part, label = f"coefficient {name}", _reaction_label(index, reaction)
+    text = shown(str(count) if isinstance(count, Expression) else number_text(count))
+    if kind == "species":
+        message = (
+            f"the coefficient {text} is not a whole number; molecules react whole ({name!r} in "
+            f"{label}). Declare {name!r} with variable instead of species if it is a real amount, "
+            "for the rate equations alone"
+        )
+        yield Problem(message, "reaction", index, name, part=part)
+    if reaction.kind == "mass_action" and any(taken == name for taken, _ in reaction.reactants):
+        message = (
+            f"the coefficient {text} of {name!r} is not a whole number, and the mass action of "
+            f"{label} counts its reactants; write its whole rate with => (propensity(...) in "
+            "Python)"
+        )
+        yield Problem(message, "reaction", index, name, part=part)
+    if isinstance(count, Expression):
+        allowed = {**names.declared, "t": ("", 0)}
+        owner = f"the coefficient of {name!r} in {label}"
+        yield from _check_expression(names, count, allowed, owner, ("reaction", index), part)
+        constant = _constant(count)
+        if constant is not None and constant <= 0.0:
+            message = f"{owner} is {number_text(constant)}; a coefficient is positive"
+            yield Problem(message, "reaction", index, part=part)
+
+
+def _check_expression(
+    names: _Names,
+    expression: Expression,
+    allowed: Mapping[str, object],
+    owner: str,
+    subject: tuple[str, int],
+    part: str,
+) -> Iterator[Problem]:
+    """Find unknown names and constant parts without a finite value."""
+    kind, index = subject
+    word = names.first_outside(expression, allowed)
+    if word is not None:
+        yield Problem(names.unknown(owner, word), kind, index, word)
+    culprit = _infinite_part(expression)
+    if culprit is not None:
+        yield Problem(f"in {owner}, {culprit}", kind, index, part=part)
+
+
+_COMPARISONS = frozenset(("<", "<=", ">", ">=", "==", "!=", "and", "or", "not"))
+
+
+def _is_condition(expression: Expression, conditions: Container[str]) -> bool:
+    """Whether an expression says that something holds; `conditions` are observables that do."""
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Call) and node.operation == "if":
+            waiting += node.arguments[1:]
+        elif isinstance(node, Symbol) and node.name in conditions:
+            continue
+        elif not isinstance(node, Call) or node.operation not in _COMPARISONS:
+            return False
+    return True
+
+
+def _check_events(
+    names: _Names, events: Sequence[Event], observables: Sequence[Observable]
+) -> Iterator[Problem]:
+    if not events:
+        return
+    allowed = {**names.declared, "t": ("", 0)}
+    conditions: set[str] = set()
+    for observable in observables:
+        if _is_condition(observable.expression, conditions):
+            conditions.add(observable.name)
+    for index, event in enumerate(events):
+        label, subject = _event_label(index, event), ("event", index)
+        yield from _check_expression(
+            names, event.trigger, allowed, f"the trigger of {label}", subject, "trigger"
+        )
+        if not _is_condition(event.trigger, conditions):
+            text = str(event.trigger)
+            advice = f"t >= {text}" if isinstance(event.trigger, Number) else "A > 30"
+            message = (
+                f"the trigger of {label}, {shown(text)}, is no condition; compare it with "
+                f"something, as in {advice}"
+            )
+            yield Problem(message, "event", index, part="trigger")
+        for part, timing in (("delay", event.delay), ("priority", event.priority)):
+            if timing is not None:
+                owner = f"the {part} of {label}"
+                yield from _check_expression(names, timing, allowed, owner, subject, part)
+        for target, value in event.assignments:
+            problem = _target_problem(names, label, target)
+            if problem:
+                see = names.declared.get(target)
+                yield Problem(problem, "event", index, target, see=see, part=f"target {target}")
+            owner = f"the value of {target!r} in {label}"
+            yield from _check_expression(names, value, allowed, owner, subject, f"value {target}")
+
+
+def _target_problem(names: _Names, label: str, target: str) -> str:
+    """Say why an event cannot assign to a name, or nothing."""
+    kind, _ = names.declared.get(target, ("", 0))
+    if kind in ("species", "variable"):
+        return ""
+    if kind == "parameter":
+        return (
+            f"{label} assigns to {target!r}, which is a parameter, and parameters do not change; "
+            "declare it with variable instead of param (Variable in Python)"
+        )
+    if kind == "observable":
+        return (
+            f"{label} assigns to {target!r}, which is an observable: its expression says what it "
+            "is at every time; assign to the species and variables in it"
+        )
+    advice = did_you_mean(target, [*names.of("species"), *names.of("variable")])
+    advice = advice or f"; declare it, for example species {target} = 0 or variable {target} = 0"
+    return f"{label} assigns to the unknown name {shown(target)}{advice}"
+
+
+def _check_changes(
+    variables: Sequence[Variable],
+    rules: Sequence[Rule],
+    reactions: Sequence[Reaction],
+    events: Sequence[Event],
+) -> Iterator[Problem]:
+    """Find variables of which nothing says how they change."""
+    ruled = {rule.variable for rule in rules}
+    unruled = {variable.name for variable in variables} - ruled
+    if not unruled:
+        return
+    for event in events:
+        unruled.difference_update(target for target, _ in event.assignments)
+    for reaction in reactions:
+        unruled.difference_update(name for name, _ in (*reaction.reactants, *reaction.products))
+    for index, variable in enumerate(variables):
+        if variable.name in unruled:
+            message = (
+                f"the variable {variable.name!r} has no rule; give its time derivative on a line "
+                f"of its own, {variable.name}' = ..., which is 0 if it stays as it is (rate= or "
+                "rules= in Python). A variable that a reaction or an event changes needs none"
+            )
+            yield Problem(message, "variable", index, at_name=True)
+
+
+def _check_compartments(names: _Names, compartments: Sequence[Compartment]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    inside: dict[str, int] = {}  # the compartment of each content
+    for index, compartment in enumerate(compartments):
+        size = compartment.size
+        kind, _ = names.declared.get(size, ("", 0))
+        see = names.declared.get(size)
+        if first.setdefault(size, index) != index:
+            yield _repeated(size, "compartment", index, ("compartment", first[size]))
+        if not kind:
+            known = [*names.of("parameter"), *names.of("variable"), *names.of("observable")]
+            advice = did_you_mean(size, known) or f"; declare its volume, as in param {size} = 1"
+            message = f"the compartment {shown(size)} has no size{advice}"
+            yield Problem(message, "compartment", index, size, at_name=True)
+        if kind == "species":
+            message = (
+                f"the size of a compartment is a number, but {size!r} is a species, which counts "
+                "molecules; declare it with param, variable or observe"
+            )
+            yield Problem(message, "compartment", index, size, see=see, at_name=True)
+        for name in compartment.contents:
+            if name not in names.declared:
+                message = names.unknown(f"the compartment {size!r}", name)
+                yield Problem(message, "compartment", index, name)
+            if name == size:
+                message = f"the compartment {size!r} holds its own size"
+                yield Problem(message, "compartment", index, name)
+            other = inside.setdefault(name, index)
+            if other != index:
+                message = (
+                    f"{name!r} is in the compartment {compartments[other].size!r} and in {size!r}; "
+                    "an amount is in one"
+                )
+                yield Problem(message, "compartment", index, name)
+
+
+def _check_rules(names: _Names, rules: Sequence[Rule]) -> Iterator[Problem]:
     allowed = {**names.declared, "t": ("", 0)}
     first: dict[str, int] = {}
     for index, rule in enumerate(rules):
@@ -335,14 +540,6 @@ def _check_rules(
         culprit = _infinite_part(rule.rate)
         if culprit is not None:
             yield Problem(f"in the rule of {name!r}, {culprit}", "rule", index)
-    for index, variable in enumerate(variables):
-        if variable.name not in first:
-            message = (
-                f"the variable {variable.name!r} has no rule; give its time derivative on a line "
-                f"of its own, {variable.name}' = ..., which is 0 if it stays as it is (rate= or "
-                "rules= in Python)"
-            )
-            yield Problem(message, "variable", index, at_name=True)
 
 
 _NO_RULE = {
@@ -390,6 +587,7 @@ def _check_sizes(
     observables: Sequence[Observable],
     variables: Sequence[Variable],
     rules: Sequence[Rule],
+    events: Sequence[Event],
 ) -> Iterator[Problem]:
     expressions: list[tuple[str, int, float | Expression]] = [
         *(("parameter", index, item.value) for index, item in enumerate(parameters)),
@@ -398,6 +596,12 @@ def _check_sizes(
         *(("reaction", index, item.rate) for index, item in enumerate(reactions)),
         *(("variable", index, item.initial) for index, item in enumerate(variables)),
         *(("rule", index, item.rate) for index, item in enumerate(rules)),
+        *(("event", index, one) for index, item in enumerate(events) for one in item.expressions()),
+        *(
+            ("reaction", index, one)
+            for index, item in enumerate(reactions)
+            for one in _further_expressions(item)
+        ),
     ]
     # Counted before anything is put in: 60 observables that each square the one before them
     # would otherwise fill the memory.
@@ -426,21 +630,101 @@ def _check_sizes(
             extra[observables[index].name] = size - 1
 
 
+def _further_expressions(reaction: Reaction) -> Iterator[Expression]:
+    """Give the expressions of a reaction besides its rate."""
+    for _, count in (*reaction.reactants, *reaction.products):
+        if isinstance(count, Expression):
+            yield count
+    if reaction.delay is not None:
+        yield from reaction.delay.arguments
+
+
 def _check_values(
-    species: Sequence[Species], parameters: Sequence[Parameter], variables: Sequence[Variable]
+    names: _Names,
+    species: Sequence[Species],
+    parameters: Sequence[Parameter],
+    variables: Sequence[Variable],
 ) -> Iterator[Problem]:
     values: dict[str, float] = {}
     for index, parameter in enumerate(parameters):
         value = parameter.value
         values[parameter.name] = number = number_of(value, values)
         if not math.isfinite(number):
-            yield Problem(not_finite(parameter.name, number), "parameter", index)
+            # A value may be nan or infinite if it is said to be; it must not come out so.
+            if isinstance(value, Expression):
+                yield Problem(not_finite(parameter.name, number), "parameter", index)
+            yield from _check_word(names, ("parameter", index), number)
     for index, one in enumerate(species):
         if isinstance(one.initial, Expression):
             problem = initial_problem(number_of(one.initial, values))
             if problem:
                 yield Problem(f"species {one.name!r} {problem}", "species", index)
     for index, variable in enumerate(variables):
-        problem = start_problem(number_of(variable.initial, values))
+        number = number_of(variable.initial, values)
+        problem = start_problem(number)
         if problem:
-            yield Problem(f"the variable {variable.name!r} {problem}", "variable", index)
+            if isinstance(variable.initial, Expression):
+                yield Problem(f"the variable {variable.name!r} {problem}", "variable", index)
+            yield from _check_word(names, ("variable", index), number)
+
+
+def _check_word(names: _Names, subject: tuple[str, int], value: float) -> Iterator[Problem]:
+    """See that the word for a value that is not finite means nothing else."""
+    word = number_text(abs(value))
+    if word in names.declared:
+        message = f"the value {word} cannot be written, because {word!r} is declared; rename that"
+        yield Problem(message, *subject, see=names.declared[word])
+
+
+def _check_delays(
+    parameters: Sequence[Parameter], reactions: Sequence[Reaction], events: Sequence[Event]
+) -> Iterator[Problem]:
+    """Find delays that are negative, or no numbers, as far as the parameters tell."""
+    values: dict[str, float] = {}
+    if any(event.delay is not None for event in events) or any(one.delay for one in reactions):
+        for parameter in parameters:
+            values[parameter.name] = number_of(parameter.value, values)
+    for index, reaction in enumerate(reactions):
+        delay = reaction.delay
+        if delay is None:
+            continue
+        label = _reaction_label(index, reaction)
+        numbers = [_known(argument, values) for argument in delay.arguments]
+        for meaning, number in zip(DELAY_LAWS[delay.law], numbers, strict=True):
+            what = f"the {meaning} of the delay of {label}"
+            problem = _time_problem(what, number, may_be_zero=meaning != "shape")
+            if problem:
+                yield Problem(problem, "reaction", index, part="delay")
+        if delay.law == "uniform":
+            low, high = numbers
+            if low is not None and high is not None and low > high:
+                message = (
+                    f"the uniform delay of {label} would lie between {number_text(low)} and "
+                    f"{number_text(high)}; the smaller one comes first: uniform(low, high)"
+                )
+                yield Problem(message, "reaction", index, part="delay")
+    for index, event in enumerate(events):
+        if event.delay is not None:
+            what = f"the delay of {_event_label(index, event)}"
+            problem = _time_problem(what, _known(event.delay, values))
+            if problem:
+                yield Problem(problem, "event", index, part="delay")
+
+
+def _known(expression: Expression, values: Mapping[str, float]) -> float | None:
+    """Return the value of an expression of parameters alone."""
+    if all(word in values or word in CONSTANTS for word in expression.symbols()):
+        return float(expression.evaluate(values))
+    return None
+
+
+def _time_problem(what: str, value: float | None, *, may_be_zero: bool = True) -> str:
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return f"{what} is {value}; it must be a finite number"
+    if value < 0.0:
+        return f"{what} is {number_text(value)}; it cannot be negative"
+    if value == 0.0 and not may_be_zero:
+        return f"{what} is 0; it must be positive"
+    return ""

@@ -72,11 +72,16 @@ def _remembered(
 
 
 def _faded(network: Network, reaction: int, rate: Expression, writer: TapeWriter) -> Expression:
-    """Return the rate of a `=>` reaction, gone where a reactant is that its law forgets."""
+    """Return the rate of a `=>` reaction, gone where a reactant is that its law forgets.
+
+    A variable may go below zero, so it is never gone.
+    """
     what = network.reactions[reaction]
     if what.kind == "mass_action":
         return rate
     for name, _ in what.reactants:
+        if name in network.variable_names:
+            continue
         if writer.expression(rate.substitute({name: Number(0.0)})):
             present = Call("max", (Number(0.0), Symbol(name) / Number(_FADE)))
             rate = rate * Call("min", (Number(1.0), present))
@@ -85,9 +90,10 @@ def _faded(network: Network, reaction: int, rate: Expression, writer: TapeWriter
 
 def _rates(network: Network, writer: TapeWriter) -> list[Expression]:
     """Return the rates of the rate equations: of the reactions, then of the variables."""
-    rates = [
-        _faded(network, j, rate_expression(network, j), writer) for j in range(network.n_reactions)
-    ]
+    rates = [rate_expression(network, j) for j in range(network.n_reactions)]
+    for j, reaction in enumerate(network.reactions):
+        if reaction.limited:
+            rates[j] = _faded(network, j, rates[j], writer)
     rates += [network.expanded_variable_rate(i) for i in range(network.n_variables)]
     return rates
 

@@ -5,6 +5,7 @@ Their derivatives, which are expressions, stand in `derivatives`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,6 +49,37 @@ def _hillr(x: Any, half: Any, n: Any) -> Any:
     return np.divide(1.0, np.add(1.0, np.power(np.divide(x, half), n)))
 
 
+def _gamma(y: float) -> float:
+    if not y > -math.inf or (y < 0.0 and y == math.floor(y)):
+        return math.nan
+    # Where doubles end.
+    return math.gamma(y) if y != 0.0 and y < 171.6243769563027 else math.inf
+
+
+_gamma_of_all = np.vectorize(_gamma, otypes=[np.float64])
+
+
+def _factorial(x: Any) -> Any:
+    return _gamma_of_all(np.add(x, 1.0))[()]
+
+
+def _mratio(a: Any, b: Any, z: Any) -> Any:
+    # M(a + 1, b + 1, z) / M(a, b, z) of Kummer's function, by its continued fraction (NIST Digital
+    # Library of Mathematical Functions, 13.5.1) from the last term to the first. After `n_terms`
+    # the terms are below 1/16 and shrink.
+    a, b, z = np.broadcast_arrays(*(np.asarray(one, dtype=np.float64) for one in (a, b, z)))
+    size = np.maximum(abs(z), np.sqrt(abs(z) * (abs(a) + abs(b))))
+    n_terms = 16.0 + np.floor(np.maximum(0.0, 2.0 * size - 0.5 * b))
+    is_pole = (b <= 0.0) & (b == np.floor(b))
+    is_known = (n_terms < 1e6) & ~is_pole & (abs(b) < np.inf)
+    fraction = np.where(is_known, 1.0, np.nan)
+    for n in range(int(np.max(n_terms, initial=0.0, where=is_known)), 0, -1):
+        even = (a + n) * z / ((b + (2.0 * n - 1.0)) * (b + 2.0 * n))
+        odd = (a - b - (n - 1.0)) * z / ((b + (2.0 * n - 2.0)) * (b + (2.0 * n - 1.0)))
+        fraction = np.where(n <= n_terms, 1.0 + odd / (1.0 + even / fraction), fraction)
+    return (1.0 / fraction)[()]
+
+
 def _if(condition: Any, a: Any, b: Any) -> Any:
     return np.where(np.not_equal(condition, 0.0), a, b)
 
@@ -88,6 +120,16 @@ OPERATIONS: Mapping[str, Operation] = {
     "if": Operation(3, _if, ATOM, "cases"),
     "hill": Operation(3, _hill, ATOM, "hill"),
     "hillr": Operation(3, _hillr, ATOM, "hillr"),
+    "asin": Operation(1, np.arcsin, ATOM, r"\arcsin"),
+    "acos": Operation(1, np.arccos, ATOM, r"\arccos"),
+    "atan": Operation(1, np.arctan, ATOM, r"\arctan"),
+    "sinh": Operation(1, np.sinh, ATOM, r"\sinh"),
+    "cosh": Operation(1, np.cosh, ATOM, r"\cosh"),
+    "asinh": Operation(1, np.arcsinh, ATOM, r"\operatorname{arsinh}"),
+    "acosh": Operation(1, np.arccosh, ATOM, r"\operatorname{arcosh}"),
+    "atanh": Operation(1, np.arctanh, ATOM, r"\operatorname{artanh}"),
+    "factorial": Operation(1, _factorial, ATOM, "!"),
+    "mratio": Operation(3, _mratio, ATOM, r"\operatorname{mratio}"),
 }
 
 # What is written f(x).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .kernels.arrays import Output, ReactionArrays, Request, Walker
+from .kernels.arrays import JumpNetwork, JumpWalker, Output, ReactionArrays, Request, Walker
 from .kernels.walking import BUDGET_SPENT, EVENTS_FULL, N_EVENTS, ROW, TIME
 
 __all__ = ["STANDSTILL", "Pace"]
@@ -30,9 +30,9 @@ class Pace:
     def step(
         self,
         kernel: Any,
-        arrays: ReactionArrays,
+        arrays: ReactionArrays | JumpNetwork,
         request: Request,
-        walker: Walker,
+        walker: Walker | JumpWalker,
         output: Output,
         first_index: int,
     ) -> int:

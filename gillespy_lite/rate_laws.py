@@ -72,13 +72,21 @@ __all__ = [
     "Operand",
     "Operation",
     "Symbol",
+    "acos",
+    "acosh",
     "as_expression",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
     "ceil",
     "checked_name",
     "cos",
+    "cosh",
     "did_you_mean",
     "equal",
     "exp",
+    "factorial",
     "floor",
     "hill",
     "hillr",
@@ -88,12 +96,14 @@ __all__ = [
     "log10",
     "maximum",
     "minimum",
+    "mratio",
     "name_problem",
     "normal_name",
     "number_text",
     "piecewise",
     "shown",
     "sin",
+    "sinh",
     "sqrt",
     "t",
     "tan",
@@ -179,6 +189,59 @@ def hillr(x: Operand | float, half: Operand | float, n: Operand | float) -> Expr
     return Call("hillr", (x, half, n))
 
 
+def asin(x: Operand | float) -> Expression:
+    """Return the angle in radians whose sine is `x`, from -pi/2 to pi/2."""
+    return Call("asin", (x,))
+
+
+def acos(x: Operand | float) -> Expression:
+    """Return the angle in radians whose cosine is `x`, from 0 to pi."""
+    return Call("acos", (x,))
+
+
+def atan(x: Operand | float) -> Expression:
+    """Return the angle in radians whose tangent is `x`, from -pi/2 to pi/2."""
+    return Call("atan", (x,))
+
+
+def sinh(x: Operand | float) -> Expression:
+    """Return the hyperbolic sine of `x`."""
+    return Call("sinh", (x,))
+
+
+def cosh(x: Operand | float) -> Expression:
+    """Return the hyperbolic cosine of `x`."""
+    return Call("cosh", (x,))
+
+
+def asinh(x: Operand | float) -> Expression:
+    """Return the inverse hyperbolic sine of `x`."""
+    return Call("asinh", (x,))
+
+
+def acosh(x: Operand | float) -> Expression:
+    """Return the inverse hyperbolic cosine of `x`, at least 0."""
+    return Call("acosh", (x,))
+
+
+def atanh(x: Operand | float) -> Expression:
+    """Return the inverse hyperbolic tangent of `x`."""
+    return Call("atanh", (x,))
+
+
+def factorial(x: Operand | float) -> Expression:
+    """Return the factorial of `x`, which is Gamma(x + 1) where `x` is no whole number."""
+    return Call("factorial", (x,))
+
+
+def mratio(a: Operand | float, b: Operand | float, z: Operand | float) -> Expression:
+    """Return ``M(a + 1, b + 1, z) / M(a, b, z)`` of Kummer's function M, written 1F1 as well.
+
+    It is nan where M has a pole: `b` a whole number up to 0.
+    """
+    return Call("mratio", (a, b, z))
+
+
 def _fold_left(operation: str, values: tuple[Operand | float, ...]) -> Expression:
     if len(values) < 2:
         raise NetworkError(f"{operation} takes two or more arguments, not {len(values)}")
@@ -246,6 +309,7 @@ FUNCTIONS: Mapping[str, Function] = {
         for name in (
             *("exp", "log", "log10", "sqrt", "abs"),
             *("sin", "cos", "tan", "tanh", "floor", "ceil"),
+            *("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "factorial"),
         )
     },
     "min": Function("min(a, b, ...)", 2, None, minimum),
@@ -253,6 +317,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "pow": Function("pow(x, y)", 2, 2, lambda x, y: Call("^", (x, y))),
     "hill": _plain("hill", "hill(x, K, n)"),
     "hillr": _plain("hillr", "hillr(x, K, n)"),
+    "mratio": _plain("mratio", "mratio(a, b, z)"),
     "if": _plain("if", "if(condition, a, b)"),
     "piecewise": Function(
         "piecewise(value1, condition1, value2, condition2, ..., otherwise)", 3, None, piecewise

@@ -21,21 +21,37 @@ from .errors import (
     NetworkError,
     SimulationError,
 )
-from .kernels.arrays import Output, Request, Walker
+from .event_compilation import event_trouble
+from .jump_compilation import (
+    CompiledJumps,
+    compile_jumps,
+    enlarged_completions,
+    enlarged_executions,
+)
+from .kernels.arrays import JumpWalker, Output, Request, Walker
 from .kernels.walking import (
+    BAD_DELAY,
     BAD_PROPENSITY,
+    BOUND_BROKEN,
     COMPLETE,
+    COMPLETIONS_FULL,
     EVENT_LIMIT,
+    EVENT_TROUBLE,
+    EXECUTIONS_FULL,
     N_CLOCKS,
     N_COUNTERS,
+    NEGATIVE_COUNT,
+    STEP_COLLAPSE,
     TIME,
     TROUBLE,
+    UNBOUNDED,
 )
+from .memory import require_memory
 from .methods import METHODS, Method, StochasticMethod
 from .network import Network
 from .pace import STANDSTILL
 from .randomness import stream_key, take_entropy
-from .rate_laws import Call, Expression, did_you_mean
+from .rate_laws import Call, Expression, Symbol, did_you_mean
 from .results import Provenance
 from .version import STREAM_VERSION, __version__
 
@@ -51,11 +67,14 @@ class RunPlan:
     """Everything a run needs, checked."""
 
     compiled: CompiledNetwork
+    jumps: CompiledJumps | None  # where more than reactions changes the state, or their rates
     method: Method
     method_reason: str
     times: np.ndarray  # (n_times,) float64
-    species: tuple[str, ...]  # recorded species and variables, the columns of `counts`
-    observables: tuple[str, ...]  # recorded observables, the columns of `values`
+    # The columns of `counts`: recorded species; for the rate equations variables, too.
+    species: tuple[str, ...]
+    # The columns of `values`: recorded observables; of samples variables, too.
+    observables: tuple[str, ...]
     request: Request
     stack_depth: int
     entropy: int
@@ -73,12 +92,24 @@ class RunPlan:
         assert isinstance(self.method, StochasticMethod)
         return self.method
 
-    def walker(self) -> Walker:
+    @property
+    def kernel(self) -> Any:
+        """The kernel that samples."""
+        method = self.stochastic_method
+        return method.kernel if self.jumps is None else method.jump_kernel
+
+    @property
+    def arrays(self) -> Any:
+        """What the kernel reads of the network."""
+        return self.compiled.arrays if self.jumps is None else self.jumps.network
+
+    def walker(self) -> Walker | JumpWalker:
         """Return a thread's own working arrays."""
-        arrays = self.compiled.arrays
         n_reals, n_integers = self.stochastic_method.workspace(
-            self.network.n_species, arrays.form.size
+            self.network.n_species, self.compiled.arrays.form.size
         )
+        if self.jumps is not None:
+            return self.jumps.walker(self.stack_depth, n_reals, n_integers)
         return Walker(
             state=np.ones(self.compiled.initial_state.size, dtype=np.int64),
             stream=np.zeros(4, dtype=np.uint64),
@@ -89,15 +120,38 @@ class RunPlan:
             integers=np.zeros(n_integers, dtype=np.int64),
         )
 
+    def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:
+        """Return a walker that can go on: a larger one where the kernel asked for room.
+
+        Raises
+        ------
+        NotEnoughMemoryError
+            If there is not enough memory for it.
+        """
+        if isinstance(walker, JumpWalker) and status == COMPLETIONS_FULL:
+            # Twice as long arrays beside those that are copied.
+            require_memory(
+                3 * (walker.due_time.nbytes + walker.due_reaction.nbytes),
+                "delayed completions pile up: shorten the delays, or the run",
+            )
+            return enlarged_completions(walker)
+        if isinstance(walker, JumpWalker) and status == EXECUTIONS_FULL:
+            store = walker.store
+            require_memory(
+                3 * (store.due.nbytes + store.event.nbytes + store.stored.nbytes),
+                "executions of events pile up: shorten their delays, or the run",
+            )
+            return enlarged_executions(walker)
+        return walker
+
     def load_kernel(self) -> None:
         """Compile the method's kernel or load it from the disk, unless this process has it.
 
         Done on no trajectory, in the calling thread, which Ctrl-C can reach, and before a time
         limit starts to count.
         """
-        kernel = self.stochastic_method.kernel
-        if not getattr(kernel, "signatures", True):
-            kernel(self.compiled.arrays, self.request, self.walker(), self.output(0), 0, 0)
+        if not getattr(self.kernel, "signatures", True):
+            self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
 
     def output(self, n_rows: int, n_events: int = 0) -> Output:
         """Return arrays for `n_rows` trajectories, and for `n_events` events if each is wanted."""
@@ -152,18 +206,26 @@ def plan_run(
     times = check_times(t)
     compiled = compile_network(network)
     chosen, reason = choose_method(method, compiled, method_options)
-    species, observables = _check_outputs(network, outputs)
+    species, observables = _check_outputs(network, outputs, chosen)
     index = {name: i for i, name in enumerate(network.state_names)}
-    expressions = {one.name: one.expression for one in network.observables}
+    expressions: dict[str, Expression] = {
+        **{name: Symbol(name) for name in network.variable_names},
+        **{one.name: one.expression for one in network.observables},
+    }
     observed, observed_depth = compile_expressions(
         network, [expressions[name] for name in observables]
     )
-    conditions = [] if stop_when is None else [_check_condition(network, stop_when)]
+    conditions = [] if stop_when is None else [_check_condition(network, stop_when, chosen)]
     condition, condition_depth = compile_expressions(network, conditions)
+    jumps = None
+    if isinstance(chosen, StochasticMethod) and (
+        compiled.moves or any("t" in network.expanded(one).symbols() for one in conditions)
+    ):
+        jumps = compile_jumps(compiled, conditions[0] if conditions else None)
     entropy = take_entropy(rng, seed)
     request = Request(
         times=times,
-        initial_state=compiled.initial_state,
+        initial_state=compiled.initial_state if jumps is None else jumps.initial_state,
         key=stream_key(entropy, chosen.name),
         columns=np.array([index[name] for name in species], dtype=np.int64),
         observed=observed,
@@ -174,6 +236,7 @@ def plan_run(
     )
     return RunPlan(
         compiled=compiled,
+        jumps=jumps,
         method=chosen,
         method_reason=reason,
         times=times,
@@ -280,10 +343,12 @@ def choose_method(
 
 
 def _check_outputs(
-    network: Network, outputs: Sequence[str] | None
+    network: Network, outputs: Sequence[str] | None, method: Method
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    # Samples count molecules, so that what is real stands beside the observables.
+    counted = network.species_names if method.is_stochastic else network.state_names
     if outputs is None:
-        return network.state_names, ()
+        return counted, tuple(name for name in network.state_names if name not in counted)
     if isinstance(outputs, str):
         outputs = [outputs]
     given: object = outputs
@@ -303,12 +368,12 @@ def _check_outputs(
         if name in names[:k]:
             raise ValueError(f"outputs names '{name}' twice")
     return (
-        tuple(name for name in names if name in network.state_names),
-        tuple(name for name in names if name in network.observable_names),
+        tuple(name for name in names if name in counted),
+        tuple(name for name in names if name not in counted),
     )
 
 
-def _check_condition(network: Network, condition: str | Expression) -> Expression:
+def _check_condition(network: Network, condition: str | Expression, method: Method) -> Expression:
     expression = parse_expression(condition) if isinstance(condition, str) else condition
     if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
         raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
@@ -316,10 +381,12 @@ def _check_condition(network: Network, condition: str | Expression) -> Expressio
         symbols = network.expanded(expression).symbols()
     except NetworkError as error:
         raise NetworkError(f"in stop_when: {error}") from None
-    if "t" in symbols:
-        raise NetworkError(
-            f"stop_when = '{expression}' depends on the time t; it is looked at when an event "
-            "happens, so a time would be missed. Let the last of the times end the run"
+    can_wait = not isinstance(method, StochasticMethod) or method.jump_kernel is not None
+    if "t" in symbols and not can_wait:
+        raise MethodError(
+            f"stop_when = '{expression}' depends on the time t; method '{method.name}' looks at it "
+            "after each leap, so a time would be missed. Choose an exact method, or let the last "
+            "of the times end the run"
         )
     return expression
 
@@ -357,12 +424,15 @@ def check_timeout(timeout: float | None) -> float:
     return float(timeout)
 
 
-def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> SimulationError:
+def trouble(
+    plan: RunPlan, walker: Walker | JumpWalker, outcome: int, trajectory: int
+) -> SimulationError:
     """Return the error for a trajectory that could not go on, naming reaction, time and state."""
     network = plan.network
-    at, state = float(walker.clock[TIME]), walker.state[:-1]
+    at, state = float(walker.clock[TIME]), walker.state[:-1].tolist()
     shown = ", ".join(
-        f"{name} = {count}" for name, count in zip(network.species_names, state, strict=True)
+        f"{name} = {int(value) if i < network.n_species else format(value, 'g')}"
+        for i, (name, value) in enumerate(zip(network.state_names, state, strict=True))
     )
     if len(shown) > 500:
         shown = shown[:500] + " ..."
@@ -377,7 +447,7 @@ def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> Sim
     if outcome == BAD_PROPENSITY:
         values: dict[str, float] = {
             **dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True)),
-            **dict(zip(network.species_names, state.astype(float).tolist(), strict=True)),
+            **dict(zip(network.state_names, map(float, state), strict=True)),
             "t": at,
         }
         value = float(np.asarray(network.expanded_rate(reaction).evaluate(values)))
@@ -391,6 +461,10 @@ def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> Sim
             f"{label(network, reaction)} is {value:g} {where}; a propensity must be a finite "
             "number, 0 or more"
         )
+    if plan.jumps is not None:
+        found = _jump_trouble(plan, plan.jumps, walker, outcome, where)
+        if found is not None:
+            return found
     if outcome == STANDSTILL:
         return SimulationError(
             f"the clock stands still {where}: waiting times are too short to be added to the time "
@@ -400,6 +474,47 @@ def trouble(plan: RunPlan, walker: Walker, outcome: int, trajectory: int) -> Sim
     return CountOverflowError(
         f"{named} raised a count above 2**53 = 9007199254740992 {where}; larger counts cannot be "
         "told apart in double precision"
+    )
+
+
+def _jump_trouble(
+    plan: RunPlan, jumps: CompiledJumps, walker: Any, outcome: int, where: str
+) -> SimulationError | None:
+    """Return the error for what only networks meet that move between jumps."""
+    network, at, culprit = plan.network, float(walker.clock[TIME]), int(walker.counter[TROUBLE])
+    if outcome == EVENT_TROUBLE:
+        return event_trouble(network, jumps.events, walker.store, culprit, at)
+    if outcome == STEP_COLLAPSE:
+        name = network.state_names[int(jumps.moving[culprit])]
+        return SimulationError(
+            f"the variable {name!r} cannot be integrated further {where}: its steps become too "
+            "small for the time in double precision. Its rate may be infinite or no number there, "
+            "or too stiff; check it, or choose larger tolerances (rtol, atol)"
+        )
+    if outcome not in (UNBOUNDED, BOUND_BROKEN, NEGATIVE_COUNT, BAD_DELAY):
+        return None
+    named = f"reaction {label(network, culprit)}"
+    if outcome == UNBOUNDED:
+        return BadPropensityError(
+            f"the rate '{network.reactions[culprit].rate}' of {named} has no bound just after the "
+            f"time reached {where}: it grows without end, or is no number. Give it a bound, for "
+            "example with min"
+        )
+    if outcome == BOUND_BROKEN:
+        return SimulationError(
+            f"the rate '{network.reactions[culprit].rate}' of {named} is above the bound worked "
+            f"out for it {where}. The result would be wrong; please report this network"
+        )
+    if outcome == NEGATIVE_COUNT:
+        return SimulationError(
+            f"{named} completes {where}: it takes more molecules than there were, because others "
+            "took them during its delay. Let it consume on initiation, or make its rate depend on "
+            "what is not yet spoken for"
+        )
+    delay = network.reactions[culprit].delay
+    return SimulationError(
+        f"the delay '{delay}' of {named} is no finite time, 0 or more, {where}; check the "
+        "arguments of its law"
     )
 
 

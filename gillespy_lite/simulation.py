@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import compile_rate_equations, state_change_matrix
-from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
-from .kernels.arrays import Output, Walker
+from .errors import Interrupted, SimulationError
+from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.walking import (
     ALL_DONE,
     COMPLETE,
@@ -22,10 +21,11 @@ from .kernels.walking import (
 )
 from .memory import available_memory
 from .methods import Method
-from .methods.ode import Ode, RateEquationSystem
+from .methods.ode import Ode
 from .network import Network
 from .pace import STANDSTILL, Pace
 from .progress import Progress, reporter
+from .rate_equation_runs import observed_values, solve_rate_equations, warn_timeout
 from .rate_laws import Expression
 from .results import Trajectory
 from .run_plan import RunPlan, check_timeout, plan_run, trouble
@@ -70,14 +70,16 @@ def simulate(
         Another name for `rng`.
     every_event : bool, optional
         Give one row per event (one per leap in tau-leaping) instead of one per sampling time.
+        Completions of delayed reactions and events of the network have rows of their own, with -1
+        in `result.reactions`.
     outputs : sequence of str, optional
         Species, variables and observables to record; all species and variables by default.
     stop_when : str or Expression, optional
-        A condition such as ``"X >= 80"`` on species, observables and parameters. The trajectory
-        ends at the event that makes it true, `result.hitting_time`; from there on the state is
-        held. In tau-leaping it is looked at after each leap.
+        A condition such as ``"X >= 80"`` on species, variables, observables, parameters and `t`.
+        The trajectory ends at the instant at which it becomes true, `result.hitting_time`; from
+        there on the state is held. In tau-leaping it is looked at after each leap.
     max_events : int, optional
-        Most events (leaps count as one) before `EventLimitError`.
+        Most rows of `every_event` after the first (leaps count as one) before `EventLimitError`.
     timeout : float, optional
         Seconds after which the run stops and returns what it has, with an `IncompleteWarning`.
     progress : bool or callable, optional
@@ -89,7 +91,8 @@ def simulate(
     -------
     Trajectory
         `counts` of shape (n_times, n_species), int64 molecules. A count at time t includes any
-        event at t. For ``"ode"`` they are float64, and the columns of variables follow.
+        event at t. Variables are recorded in `values`, beside observables. For ``"ode"`` the
+        counts are float64, and the columns of variables follow.
 
     Raises
     ------
@@ -100,7 +103,8 @@ def simulate(
     MethodError
         If the method is unknown or cannot do what is asked for.
     SimulationError
-        If a propensity turns negative or not a number, a count exceeds 2**53, or `max_events` is
+        If a propensity turns negative, unbounded or not a number, a delay or an event makes no
+        sense, a variable cannot be integrated further, a count exceeds 2**53, or `max_events` is
         spent; `error.result` is the trajectory up to there.
     Interrupted
         On Ctrl-C; `error.result` is the trajectory up to there.
@@ -120,7 +124,7 @@ def simulate(
     seconds = check_timeout(timeout)
     report = reporter(progress, plan.times[-1] - plan.times[0], "simulate")
     if isinstance(plan.method, Ode):
-        return _solve(plan, plan.method, seconds, report)
+        return solve_rate_equations(plan, plan.method, seconds, report)
     return run_trajectory(plan, 0, seconds, report)
 
 
@@ -128,7 +132,7 @@ def run_trajectory(
     plan: RunPlan, index: int, timeout: float, report: Callable[[float], None]
 ) -> Trajectory:
     """Run trajectory `index` of a plan's streams, for `timeout` seconds at most."""
-    walker = plan.walker()
+    walker: Walker | JumpWalker = plan.walker()
     output = plan.output(1, _EVENTS_AT_ONCE if plan.request.every_event else 0)
     events: list[tuple[np.ndarray, ...]] = []
     pace = Pace(plan.network.n_reactions)
@@ -138,14 +142,8 @@ def run_trajectory(
         plan.load_kernel()
         deadline = time.monotonic() + timeout
         while True:
-            status = pace.step(
-                plan.stochastic_method.kernel,
-                plan.compiled.arrays,
-                plan.request,
-                walker,
-                output,
-                index,
-            )
+            status = pace.step(plan.kernel, plan.arrays, plan.request, walker, output, index)
+            walker = plan.with_room(walker, status)
             if status == STANDSTILL:
                 failure = trouble(plan, walker, STANDSTILL, index)
             if status == EVENTS_FULL:
@@ -171,12 +169,12 @@ def run_trajectory(
         raise failure
     report(plan.times[-1] - plan.times[0])
     if stopped == "timeout":
-        _warn_timeout(result)
+        warn_timeout(result)
     return result
 
 
 def _take_events(
-    output: Output, walker: Walker, events: list[tuple[np.ndarray, ...]]
+    output: Output, walker: Walker | JumpWalker, events: list[tuple[np.ndarray, ...]]
 ) -> SimulationError | None:
     """Move the buffered events to `events`; return an error when memory runs short."""
     n = int(walker.counter[N_BUFFERED])
@@ -195,7 +193,7 @@ def _take_events(
 
 def _trajectory(
     plan: RunPlan,
-    walker: Walker,
+    walker: Walker | JumpWalker,
     output: Output,
     events: list[tuple[np.ndarray, ...]],
     stopped: str | None,
@@ -215,7 +213,7 @@ def _trajectory(
         # Trouble before anything was recorded: the state at the start is known all the same.
         start = np.array(plan.request.initial_state[None, :-1])
         times, counts = plan.times[:1], start[:, plan.request.columns]
-        values = _observed(plan, start, times)
+        values = observed_values(plan, start, times)
         reactions = None if reactions is None else np.array([-1])
         end_time = float(plan.times[0])
     return Trajectory(
@@ -231,90 +229,4 @@ def _trajectory(
         hitting_time=float(output.hitting_time[0]),
         stopped=stopped,
         n_events=int(walker.counter[N_EVENTS]),
-    )
-
-
-def _solve(
-    plan: RunPlan, method: Ode, timeout: float, report: Callable[[float], None]
-) -> Trajectory:
-    for given, option in (
-        (plan.request.every_event, "every_event"),
-        (plan.options["stop_when"], "stop_when"),
-        (plan.options["max_events"] is not None, "max_events"),
-    ):
-        if given:
-            raise MethodError(
-                f"method 'ode' has no events, so {option} means nothing to it; leave it out or "
-                "choose a stochastic method"
-            )
-    network = plan.network
-    equations, stack_depth = compile_rate_equations(network)
-    system = RateEquationSystem(equations, stack_depth, state_change_matrix(network))
-    amounts = np.empty((plan.times.size, len(network.state_names)))
-    amounts[0] = np.concatenate([network.initial_state, network.initial_variables])
-    stopped: str | None = None
-    failure: SimulationError | Interrupted | None = None
-    n_done = 1
-    deadline = time.monotonic() + timeout
-    try:
-        for n_done in method.solve(system, amounts, plan.times):
-            report(plan.times[n_done - 1] - plan.times[0])
-            if n_done < plan.times.size and time.monotonic() >= deadline:
-                stopped = "timeout"
-                break
-    except SimulationError as error:
-        stopped, failure = "error", error
-    except KeyboardInterrupt:
-        stopped = "interrupt"
-        failure = Interrupted("interrupted; the trajectory so far is in the error's .result")
-    result = _amounts_trajectory(plan, amounts[:n_done], stopped)
-    if failure is not None:
-        failure.result = result
-        raise failure
-    if stopped is not None:
-        _warn_timeout(result)
-    return result
-
-
-def _amounts_trajectory(plan: RunPlan, amounts: np.ndarray, stopped: str | None) -> Trajectory:
-    network, n_done = plan.network, amounts.shape[0]
-    values = _observed(plan, amounts, plan.times[:n_done])
-    return Trajectory(
-        times=plan.times[:n_done],
-        counts=np.ascontiguousarray(amounts[:, plan.request.columns]),
-        species=plan.species,
-        values=values,
-        observables=plan.observables,
-        network=network,
-        provenance=plan.provenance(),
-        reactions=None,
-        end_time=float(plan.times[n_done - 1]),
-        hitting_time=float("nan"),
-        stopped=stopped,
-        n_events=0,
-    )
-
-
-def _observed(plan: RunPlan, amounts: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the recorded observables (n_times, n_values) of states (n_times, n_states)."""
-    network = plan.network
-    state: dict[str, Any] = {
-        **dict(zip(network.parameter_names, network.parameter_values.tolist(), strict=True)),
-        **dict(zip(network.state_names, amounts.T, strict=True)),
-        "t": times,
-    }
-    expressions = {one.name: one.expression for one in network.observables}
-    values = np.empty((times.size, len(plan.observables)))
-    for column, name in enumerate(plan.observables):
-        values[:, column] = network.expanded(expressions[name]).evaluate(state)
-    return values
-
-
-def _warn_timeout(result: Trajectory) -> None:
-    import warnings
-
-    warnings.warn(
-        f"timeout: the trajectory ends at t = {result.end_time:g}",
-        IncompleteWarning,
-        stacklevel=4,
     )

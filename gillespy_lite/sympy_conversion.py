@@ -63,6 +63,16 @@ def sympy_of(expression: Expression) -> Any:
         "max": sympy.Max,
         "hill": hill_of,
         "hillr": lambda x, half, n: hill_of(half, x, n),
+        "asin": sympy.asin,
+        "acos": sympy.acos,
+        "atan": sympy.atan,
+        "sinh": sympy.sinh,
+        "cosh": sympy.cosh,
+        "asinh": sympy.asinh,
+        "acosh": sympy.acosh,
+        "atanh": sympy.atanh,
+        "factorial": sympy.factorial,
+        "mratio": lambda a, b, z: sympy.hyper([a + 1], [b + 1], z) / sympy.hyper([a], [b], z),
     }
 
     def leaf(node: Expression) -> Any:

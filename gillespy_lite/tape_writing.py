@@ -28,7 +28,10 @@ Place: TypeAlias = tuple[str, int]
 
 _KINDS = ("parameters", "states", "inputs", "slopes", "noise", "time", "size")
 # Operations whose value or slope may be infinite or no number.
-_SINGULAR = {"/", "^", "constant power", "log", "log10", "sqrt", "exp", "hill", "hillr"}
+_SINGULAR = {
+    *("/", "^", "constant power", "log", "log10", "sqrt", "exp", "hill", "hillr", "asin", "acos"),
+    *("sinh", "cosh", "acosh", "atanh", "factorial", "mratio"),
+}
 # Operations that hand on nothing to some of their arguments.
 _BLOCKING = {
     *("if", "min", "max", "<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"),
@@ -334,6 +337,22 @@ class TapeWriter:
                 sign = 1.0 if operation == "tan" else -1.0
                 square = self.product(here, here)
                 return self.product(self.weighted_sum([(1.0, one), (sign, square)]), dx)
+            case "asin" | "acos" | "asinh" | "acosh":
+                sign = -1.0 if operation == "acos" else 1.0
+                return self.weighted_sum([(sign, self._slope_of_inverse(operation, x, dx))])
+            case "atan":
+                return self._quotient(
+                    dx, self.weighted_sum([(1.0, one), (1.0, self.product(x, x))])
+                )
+            case "atanh":
+                return self._quotient(dx, self._one_minus_square(x))
+            case "sinh" | "cosh":
+                other = "cosh" if operation == "sinh" else "sinh"
+                return self.product(self.call(other, [x]), dx)
+            case "factorial":
+                return self.product(self._slope_by_differences(operation, values, 0, 1.0), dx)
+            case "mratio":
+                return self._slope_of_mratio(here, values, changes)
             case "min":
                 return self.call("if", [self.call("<=", values), *changes])
             case "max":
@@ -360,6 +379,56 @@ class TapeWriter:
             growth = self.product(here, other, self.call("log", [ratio]))
             growth = self.call("if", [self.call("==", [x, zero]), zero, growth])
             terms.append((1.0, self.product(growth, by_exponent)))
+        return self.weighted_sum(terms)
+
+    def _one_minus_square(self, x: Combination) -> Combination:
+        # As a product, which keeps its digits near the ends of the domain.
+        one = self.number(1.0)
+        below = self.weighted_sum([(1.0, one), (-1.0, x)])
+        return self.product(below, self.weighted_sum([(1.0, one), (1.0, x)]))
+
+    def _slope_of_inverse(self, operation: str, x: Combination, dx: Combination) -> Combination:
+        one = self.number(1.0)
+        if operation == "acosh":
+            below = self.call("sqrt", [self.weighted_sum([(1.0, x), (-1.0, one)])])
+            above = self.call("sqrt", [self.weighted_sum([(1.0, x), (1.0, one)])])
+            return self._quotient(dx, self.product(below, above))
+        if operation == "asinh":
+            square = self.weighted_sum([(1.0, one), (1.0, self.product(x, x))])
+        else:
+            square = self._one_minus_square(x)
+        return self._quotient(dx, self.call("sqrt", [square]))
+
+    def _slope_by_differences(
+        self, operation: str, values: list[Combination], which: int, offset: float
+    ) -> Combination:
+        """Return a slope by argument `which` from four values around it, as `derivatives` does."""
+        size = self.call("abs", [values[which]])
+        step = self.weighted_sum([(1e-3 * offset, self.number(1.0)), (1e-3, size)])
+        terms = []
+        for steps, weight in ((1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0)):
+            moved = list(values)
+            moved[which] = self.weighted_sum([(1.0, values[which]), (steps, step)])
+            terms.append((weight / 12.0, self.call(operation, moved)))
+        return self._quotient(self.weighted_sum(terms), step)
+
+    def _slope_of_mratio(
+        self, here: Combination, values: list[Combination], changes: list[Combination]
+    ) -> Combination:
+        one = self.number(1.0)
+        # A step by b is relative to its size, which never leads to 0.
+        terms = [
+            (1.0, self.product(self._slope_by_differences("mratio", values, which, offset), change))
+            for which, offset, change in ((0, 1.0, changes[0]), (1, 0.0, changes[1]))
+            if change
+        ]
+        if changes[2]:
+            a, b, z = values
+            a_next, b_next = (self.weighted_sum([(1.0, x), (1.0, one)]) for x in (a, b))
+            ahead = self.call("mratio", [a_next, b_next, z])
+            ahead = self.product(self._quotient(a_next, b_next), ahead)
+            inside = [(1.0, ahead), (-1.0, self.product(self._quotient(a, b), here))]
+            terms.append((1.0, self.product(here, self.weighted_sum(inside), changes[2])))
         return self.weighted_sum(terms)
 
     # -- The tape

@@ -189,23 +189,60 @@ TIME_DEPENDENT = {
 }
 
 
-@pytest.mark.parametrize("method", [*STOCHASTIC, "auto"])
+# Births on average by t = 2.
+TIME_DEPENDENT_MEANS = {
+    "wave": None,
+    "zero at the start": 10.0,
+    "custom": 8.0 / 3.0,
+    "through an observable": 4.0,
+    "in a condition": 5.0,
+}
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", [*EXACT, "auto"])
 @pytest.mark.parametrize("case", TIME_DEPENDENT)
-def test_time_dependent_rates_are_refused_by_name_and_never_frozen(method, case):
+def test_time_dependent_rates_are_sampled_and_never_frozen(method, case):
+    mean = TIME_DEPENDENT_MEANS[case]
+    times = [0, 2] if mean else [0, 1]
+    network = gl.Network.parse(TIME_DEPENDENT[case])
+    runs = gl.ensemble(network, times, 2000, method=method, rng=1)
+    # The wave is exact law H.
+    law = poisson_law(mean or 23.303489397)
+    assert chi_square_pvalue(runs.final("X"), law) > SMALLEST
+    path = gl.simulate(network, times, method=method, rng=1, every_event=True)
+    assert path.final("X") == runs.final("X")[0]
+
+
+@pytest.mark.parametrize("case", TIME_DEPENDENT)
+def test_leaping_refuses_time_dependent_rates_by_name(case):
     network = gl.Network.parse(TIME_DEPENDENT[case])
     for run in (
-        lambda: gl.simulate(network, 10, method=method, rng=1),
-        lambda: gl.simulate(network, 10, method=method, rng=1, every_event=True),
-        lambda: gl.ensemble(network, 10, 5, method=method, rng=1),
-        lambda: gl.ensemble(network, 10, 5, method=method, rng=1, statistics=True),
+        lambda: gl.simulate(network, 10, method="tau_leaping", rng=1),
+        lambda: gl.simulate(network, 10, method="tau_leaping", rng=1, every_event=True),
+        lambda: gl.ensemble(network, 10, 5, method="tau_leaping", rng=1),
+        lambda: gl.ensemble(network, 10, 5, method="tau_leaping", rng=1, statistics=True),
     ):
         with pytest.raises(MethodError) as caught:
             run()
         message = str(caught.value)
         assert "'make'" in message
         assert "time t" in message
-        assert ("direct" if method == "auto" else method) in message
-        assert "methods that can: ode" in message
+        assert "tau_leaping" in message
+        assert "methods that can: direct, first_reaction, next_reaction, ode" in message
+
+
+# ---- A rule that never fires after extinction ----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [*EXACT, "auto"])
+def test_event_fires_after_extinction_and_the_grid_is_filled(method):
+    network = gl.Network.parse("species A = 20, B\nA -> 0 @ 2\nat t >= 50: B = 7, A = 3")
+    runs = gl.ensemble(network, [0, 10, 49.9, 50, 60, 100], 200, method=method, rng=1)
+    assert (runs.at(49.9, "A") == 0).mean() > 0.99
+    assert (runs["B"] == [0, 0, 0, 7, 7, 7]).all()
+    assert (runs.at(50, "A") >= 3).all()
+    assert (runs.final("A") == 0).all()
 
 
 def test_time_dependent_rate_equations_follow_the_clock():

@@ -95,6 +95,37 @@ def fill_poisson(stream, mean, out):
 
 
 @numba.njit
+def fill_gamma(stream, shape, out):
+    for i in range(out.size):
+        out[i] = streams.gamma(stream, shape)
+
+
+@numba.njit
+def fill_gamma_without_rejection(stream, shape, out):
+    # A mutant: the cube of Marsaglia and Tsang (2000) alone, which is close to the gamma law.
+    d = shape - 1.0 / 3.0
+    for i in range(out.size):
+        v = -1.0
+        while v <= 0.0:
+            v = (1.0 + streams.normal(stream) / math.sqrt(9.0 * d)) ** 3
+        out[i] = d * v
+
+
+@numba.njit
+def fill_truncated_normal(stream, mean, sd, out):
+    for i in range(out.size):
+        out[i] = streams.truncated_normal(stream, mean, sd)
+
+
+@numba.njit
+def fill_truncated_normal_without_rejection(stream, mean, sd, out):
+    # A mutant: the exponential proposal of Robert (1995) without its rejection.
+    low = -mean / sd
+    for i in range(out.size):
+        out[i] = sd * streams.exponential(stream) / (0.5 * (low + math.sqrt(low * low + 4.0)))
+
+
+@numba.njit
 def fill_streams(key, out):
     for index in range(out.shape[0]):
         streams.seed_stream(key, index, out[index])
@@ -408,6 +439,69 @@ def test_poisson_probabilities_have_their_digits():
             expected = math.log1p((mean - (k + 1.0)) / (k + 1.0))
             assert_allclose(step, expected, atol=2e-14)
     assert log_probability(0.0, 12.0) == -12.0
+
+
+def cells_of(share: np.ndarray, n_cells: int = 1_000) -> float:
+    """P-value of values of a distribution function, which are uniform when the law is right."""
+    cell = np.minimum((share * n_cells).astype(np.int64), n_cells - 1)
+    return chi_square_pvalue(cell, np.full(n_cells, 1.0 / n_cells))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("shape", [0.02, 0.3, 0.999, 1.0, 2.5, 40.0, 1e6])
+def test_gamma_draws_follow_their_law(shape):
+    x = draws(fill_gamma, 400_000, shape, seed=21)
+    assert (x >= 0.0).all()
+    assert cells_of(stats.gamma.cdf(x, shape)) > THRESHOLD
+    # Power: of 400,000 draws a mean that is 8 standard errors off is rejected.
+    error = 1.0 / math.sqrt(shape * x.size)
+    assert normal_pvalue(x.mean() / shape, 1.0, error) > THRESHOLD
+    assert normal_pvalue(x.mean() / shape, 1.0 + 8.0 * error, error) < THRESHOLD
+
+
+def test_gamma_draws_without_their_rejection_are_found_out():
+    x = draws(fill_gamma_without_rejection, 400_000, 1.0, seed=21)
+    assert cells_of(stats.gamma.cdf(x, 1.0)) < THRESHOLD
+    x = draws(fill_gamma_without_rejection, 400_000, 2.5, seed=21)
+    assert cells_of(stats.gamma.cdf(x, 2.5)) < THRESHOLD
+
+
+def test_gamma_draws_of_tiny_shape_are_numbers():
+    # Most are below the smallest double, which is 0.
+    x = draws(fill_gamma, 1_000, 1e-9)
+    assert (x >= 0.0).all()
+    assert (x < 1.0).all()
+    assert (x == 0.0).mean() > 0.99
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("low", [-30.0, -2.0, -0.2, 0.0, 0.24, 0.26, 1.0, 6.0, 35.0])
+def test_truncated_normal_draws_follow_their_law(low):
+    # `low` is how many standard deviations 0 lies above the mean.
+    sd = 1.7
+    x = draws(fill_truncated_normal, 400_000, -low * sd, sd, seed=22)
+    assert (x >= 0.0).all()
+    above = np.exp(stats.norm.logsf(low + x / sd) - stats.norm.logsf(low))
+    # From P(draw > x), which keeps its digits in a far tail.
+    assert cells_of(above) > THRESHOLD
+
+
+def test_truncated_normal_draws_without_their_rejection_are_found_out():
+    for low in (0.3, 2.0):
+        x = draws(fill_truncated_normal_without_rejection, 400_000, -low, 1.0, seed=22)
+        assert cells_of(np.exp(stats.norm.logsf(low + x) - stats.norm.logsf(low))) < THRESHOLD
+
+
+def test_truncated_normal_draws_are_quick_and_exact_in_the_farthest_tails():
+    # There the law is exponential, of mean sd^2/|mean|, and plain rejection would never end.
+    for mean, sd in ((-1e9, 1.0), (-1.0, 1e-8), (-1e300, 1e-3)):
+        x = draws(fill_truncated_normal, 100_000, mean, sd, seed=23)
+        scale = sd / abs(mean) * sd
+        if scale > 0.0:
+            assert ks_pvalue(x / scale, stats.expon.cdf) > THRESHOLD
+        else:
+            assert (x == 0.0).all()
+    assert (draws(fill_truncated_normal, 100, 5.0, 1e-300) == 5.0).all()
 
 
 # ---- How streams start --------------------------------------------------------------------------

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from gillespy_lite import rate_laws
 from gillespy_lite.derivatives import SLOPES
 from gillespy_lite.dsl import parse_expression
 from gillespy_lite.errors import NetworkError
+from gillespy_lite.network import Network
 from gillespy_lite.rate_laws import (
     FUNCTIONS,
     MAX_NODES,
@@ -70,6 +72,22 @@ def ieee(function, *arguments):
         return math.nan
 
 
+def kummer_by_series(*arguments):
+    """Return the ratio of two of Kummer's functions; None where their series lose digits."""
+    totals = []
+    for a, b, z in (arguments[:3], arguments[3:]):
+        if b < 0.05 or abs(z) > 30.0:
+            return None
+        term = total = size = 1.0
+        for k in range(200):
+            term *= (a + k) / (b + k) * z / (k + 1)
+            total, size = total + term, size + abs(term)
+        if abs(total) < 1e-2 * size:
+            return None
+        totals.append(total)
+    return totals[0] / totals[1]
+
+
 def reference(tree, values):
     """Compute a tree by recursion and Python floats; None where this reading has no answer."""
     if isinstance(tree, Number):
@@ -102,6 +120,13 @@ def reference(tree, values):
         "cos": math.cos,
         "tan": math.tan,
         "tanh": math.tanh,
+        "asin": math.asin,
+        "acos": math.acos,
+        "atan": math.atan,
+        "sinh": math.sinh,
+        "cosh": math.cosh,
+        "asinh": math.asinh,
+        "acosh": math.acosh,
         "floor": math.floor,
         "ceil": math.ceil,
         "sqrt": math.sqrt,
@@ -125,6 +150,12 @@ def reference(tree, values):
         except OverflowError:
             return None
         return math.nan if isinstance(value, complex) else value
+    if tree.operation == "atanh":
+        return math.copysign(math.inf, u[0]) if abs(u[0]) == 1.0 else ieee(math.atanh, u[0])
+    if tree.operation == "factorial":
+        return None if u[0] < 0.0 else ieee(math.gamma, u[0] + 1.0)
+    if tree.operation == "mratio":
+        return kummer_by_series(u[0] + 1.0, u[1] + 1.0, u[2], *u)
     # The Hill functions, as their definition reads; no answer where that overflows.
     a, half, power = u
     try:
@@ -166,7 +197,7 @@ def test_each_operation_computes_its_definition(name):
         tree = Call(name, symbols)
         expected = reference(tree, values)
         if expected is not None:
-            assert tree.evaluate(values) == pytest.approx(expected, rel=1e-13)
+            assert tree.evaluate(values) == pytest.approx(expected, rel=1e-13, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -398,6 +429,12 @@ SMOOTH = [
     "exp(-x*y) + log(x + y)",
     "sin(x)*cos(y) + tan(x/3)",
     "tanh(x - y)",
+    "asin(x/9) + acos(y/9)*x + atan(x*y)",
+    "sinh(x/2) - cosh(y)/9",
+    "asinh(x - y) + acosh(x + 2) + atanh(x/20)",
+    "factorial(x) + factorial(y/2)*x",
+    "mratio(x, y + 1, x - y)",
+    "mratio(-3, 2.5, -x)*y",
     "sqrt(x*y + 1)",
     "log10(x)^2",
     "x^y",
@@ -622,7 +659,11 @@ def test_operators_build_what_the_text_reads_as():
 
 
 @pytest.mark.parametrize(
-    "name", ["exp", "log", "log10", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil"]
+    "name",
+    [
+        *["exp", "log", "log10", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil"],
+        *["asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "factorial"],
+    ],
 )
 def test_functions_of_one_argument_exist_in_python(name):
     assert getattr(rate_laws, name)(x) == Call(name, (x,)) == parse_expression(f"{name}(x)")
@@ -735,6 +776,75 @@ def test_every_function_of_the_language_has_a_signature_that_parses():
 def test_every_operation_has_a_derivative_and_every_function_a_reserved_name():
     assert SLOPES.keys() == OPERATIONS.keys()
     assert {word for word, use in RESERVED.items() if use == "a function"} == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("name", ["sinh", "factorial", "mratio", "asin"])
+def test_the_name_of_a_function_is_refused_as_the_name_of_a_species(name):
+    with pytest.raises(NetworkError, match=rf"'{name}'.*function"):
+        Network.parse(f"species {name} = 3\n{name} -> 0 @ 1")
+
+
+def test_factorials_of_whole_numbers_are_exact_and_of_others_the_gamma_function():
+    for k in range(23):
+        assert parse_expression(f"factorial({k})").evaluate({}) == float(math.factorial(k))
+    values = parse_expression("factorial(x)").evaluate({"x": np.array([0.5, -0.5, 170.0, 171.0])})
+    expected = [math.sqrt(math.pi) / 2, math.sqrt(math.pi), float(math.factorial(170)), math.inf]
+    np.testing.assert_allclose(values, expected, rtol=1e-14)
+    # The poles: a limit of either sign, but at -1, where factorials come from above.
+    poles = parse_expression("factorial(x)").evaluate({"x": np.array([-1.0, -2.0, -3.0])})
+    assert poles[0] == math.inf
+    assert np.isnan(poles[1:]).all()
+
+
+def test_mratio_is_the_ratio_of_two_of_kummers_functions():
+    generator = np.random.default_rng(11)
+    tree = parse_expression("mratio(a, b, z)")
+    # The arguments of networks in quasi-equilibrium, where all terms of M have one sign: a is minus
+    # a number of molecules and z is below 0, or all are above 0.
+    a = np.concatenate(
+        [-generator.integers(0, 60, 500).astype(float), generator.uniform(0, 30, 500)]
+    )
+    b = np.concatenate(
+        [generator.integers(1, 80, 500).astype(float), generator.uniform(0.1, 30, 500)]
+    )
+    z = np.exp(generator.uniform(-5, 4, 1000)) * np.repeat([-1.0, 1.0], 500)
+    expected = special.hyp1f1(a + 1, b + 1, z) / special.hyp1f1(a, b, z)
+    found = tree.evaluate({"a": a, "b": b, "z": z})
+    np.testing.assert_allclose(found, expected, rtol=2e-11)
+    # Closed forms: M(b, b, z) = exp(z), M(0, b, z) = 1, and z = 0.
+    for text, exact in (
+        ("mratio(2, 2, 3)", 1.0),
+        ("mratio(0, 1, 3)", (math.exp(3) - 1) / 3),
+        ("mratio(-1, 2, -3)", 1 / 2.5),
+        ("mratio(5, 7, 0)", 1.0),
+        # To first order in z, 1 + z ((a + 1)/(b + 1) - a/b); the next is below 1e-8.
+        ("mratio(-3000, 4000, -0.01)", 1 - 0.01 * (3 / 4 - 2999 / 4001)),
+    ):
+        assert parse_expression(text).evaluate({}) == pytest.approx(exact, rel=1e-8), text
+    for text in ("mratio(1, 0, 1)", "mratio(1, -3, 1)", "mratio(1, 1, 1e9)"):
+        assert math.isnan(parse_expression(text.replace("1e9", "x")).evaluate({"x": 1e9})), text
+
+
+@pytest.mark.parametrize(
+    ("composed", "values"),
+    [
+        # What other languages have and this one composes, at values on all sides.
+        ("if(x/y < 0, ceil(x/y), floor(x/y))", [(7, 2, 3), (-7, 2, -3), (7, -2, -3), (6, 3, 2)]),
+        (
+            "x - y*if(x/y < 0, ceil(x/y), floor(x/y))",
+            [(7, 2, 1), (-7, 2, -1), (7, -2, 1), (2**52 + 1, 3, (2**52 + 1) % 3)],
+        ),
+        ("(x != 0) != (y != 0)", [(0, 0, 0), (2, 0, 1), (0, -1, 1), (2, 3, 0)]),
+        ("not x or y", [(0, 0, 1), (0, 1, 1), (1, 0, 0), (2, 3, 1)]),
+        ("log(x)/log(y)", [(8, 2, 3), (100, 10, 2)]),
+        ("x^(1/y)", [(8, 3, 2), (81, 4, 3)]),
+        ("acos(1/x)*y", [(2, 3, math.pi)]),
+    ],
+)
+def test_functions_that_others_have_can_be_composed(composed, values):
+    for first, second, expected in values:
+        found = parse_expression(composed).evaluate({"x": float(first), "y": float(second)})
+        assert found == pytest.approx(expected, rel=1e-15)
 
 
 # ---- SymPy --------------------------------------------------------------------------------------

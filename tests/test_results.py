@@ -212,8 +212,10 @@ def test_an_observable_of_an_unrecorded_species_says_what_to_record():
 def test_an_unknown_name_is_refused_with_the_nearest_one(result):
     with pytest.raises(KeyError, match=r"did you mean 'total'\?"):
         result["totel"]
-    with pytest.raises(KeyError, match="'k' is a parameter"):
-        result["k"]
+    with pytest.raises(KeyError, match=r"did you mean 'total'\?"):
+        result.amount("totel")
+    with pytest.raises(KeyError, match=r"no species or observable 't'"):
+        result["t"]  # a reserved word, which is the time
 
 
 def test_a_number_is_no_name():

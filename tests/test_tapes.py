@@ -201,8 +201,11 @@ def test_instructions_of_one_kind_stand_in_one_group():
 
 INSIDE = {
     "^": (1.3, 0.7), "hill": (1.3, 0.7, 2.4), "hillr": (1.3, 0.7, 2.4), "log": (1.3,),
-    "log10": (1.3,), "sqrt": (1.3,), "if": (1.0, 0.7, 2.4),
+    "log10": (1.3,), "sqrt": (1.3,), "if": (1.0, 0.7, 2.4), "asin": (0.3,), "acos": (0.3,),
+    "acosh": (1.3,), "atanh": (0.3,),
 }  # fmt: skip
+# Slopes by differences, as these are, magnify the last bits: of first and of second slopes.
+ROUGHNESS = {"factorial": (1e-11, 1e-7), "mratio": (1e-11, 1e-7)}
 
 
 def slopes_of_call(name: str, arguments: tuple[float, ...]) -> list[float]:
@@ -229,7 +232,8 @@ def test_each_operation_has_the_value_and_slopes_of_the_language(name):
         expected = np.zeros(6)
         expected[2 : 2 + arity] = slopes_of_call(name, arguments)
         for found in gradients(tape, values, [1.5]):
-            assert_allclose(found, 1.5 * expected, rtol=1e-13, atol=1e-300)
+            rough = ROUGHNESS.get(name, (1e-13,))[0]
+            assert_allclose(found, 1.5 * expected, rtol=rough, atol=1e-300)
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
@@ -244,10 +248,11 @@ def test_derivatives_on_the_tape_are_those_of_the_language(name):
         slopes = writer.derivatives([writer.expression(call)], writer.symbol(by))
         tape = writer.tape(slopes)
         expected = slopes_of_call(name, arguments)[i]
-        assert_allclose(evaluated(tape, values), [expected], rtol=1e-13, atol=1e-300)
+        rough, rougher = ROUGHNESS.get(name, (1e-13, 1e-12))
+        assert_allclose(evaluated(tape, values), [expected], rtol=rough, atol=1e-300)
         second = [float(slope_of(slope_of(call, by), one).evaluate(values)) for one in "xyz"]
         for found in gradients(tape, values, [1.0]):
-            assert_allclose(found[2:5], second, rtol=1e-12, atol=1e-14)
+            assert_allclose(found[2:5], second, rtol=rougher, atol=max(1e-14, 1e-2 * rougher))
 
 
 def test_the_operations_of_tapes_alone_have_their_values_and_slopes():

@@ -22,9 +22,11 @@ from numpy.testing import assert_allclose
 
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_expressions, compile_network, compile_rate_equations
+from gillespy_lite.dsl import parse_expression
 from gillespy_lite.kernels import random as streams
 from gillespy_lite.kernels import sum_tree
 from gillespy_lite.kernels.indexed_heap import build_heap, move_to_place
+from gillespy_lite.kernels.intervals import program_range
 from gillespy_lite.kernels.programs import OPERATION_CODES, evaluate_program
 from gillespy_lite.kernels.rate_equations import fill_rate_derivatives, fill_rates
 from gillespy_lite.kernels.statistics import add_to_histograms, fill_moments
@@ -116,8 +118,44 @@ def sampler_arrays() -> dict[str, np.ndarray]:
         "uniform": np.array([streams.uniform(stream) for _ in range(500)]),
         "exponential": np.array([streams.exponential(stream) for _ in range(3_000)]),
         "poisson": np.array([streams.poisson(stream, mean) for mean in means for _ in range(300)]),
+        "gamma": np.array(
+            [streams.gamma(stream, shape) for shape in (0.1, 1.0, 7.5) for _ in range(300)]
+        ),
+        "truncated normal": np.array(
+            [
+                streams.truncated_normal(stream, mean, 2.0)
+                for mean in (3.0, -9.0)
+                for _ in range(300)
+            ]
+        ),
         "stream": stream,
     }
+
+
+# Without functions of which NumPy and the C library differ in the last bit.
+RANGES = [
+    "A/(B + k) - n*t", "sin(t)*cos(A)/tan(B)", "A^B + B^-3 + (A - 3)^2", "sqrt(A - 2) + log(B)",
+    "if(A > 2 and B < 3 or not t == 1, 1/A, A*B)", "hill(A, k, n)*hillr(B, 2, n)",
+    "min(A, t) + max(B, k)*abs(A - B)", "floor(A/3)*ceil(B/3)", "mratio(-2, 3, k)*A",
+]  # fmt: skip
+
+
+def interval_arrays() -> dict[str, np.ndarray]:
+    expressions = [parse_expression(text) for text in RANGES]
+    programs, depth = compile_expressions(PROGRAM_NETWORK, expressions)
+    stacks, rng, found = np.zeros((2, depth)), np.random.default_rng(4), []
+    for _ in range(40):
+        low = np.append(np.round(rng.uniform(0, 5, 2)), 1.0)
+        high = low + np.append(rng.uniform(0, 4, 2) * (rng.random(2) < 0.7), 0.0)
+        start, span = rng.uniform(0, 3, 2)
+        with np.errstate(all="ignore"):
+            found += [
+                program_range(
+                    programs, p, low, high, np.array([0.5, 2.5]), start, start + span, *stacks
+                )
+                for p in range(len(RANGES))
+            ]
+    return {"ranges": np.array(found)}
 
 
 def rate_equation_arrays() -> dict[str, np.ndarray]:
@@ -187,6 +225,7 @@ def all_arrays() -> dict[str, np.ndarray]:
     """Everything that is compared, under keys that say where it comes from."""
     groups = {"samplers": sampler_arrays(), "rate equations": rate_equation_arrays()}
     groups["statistics"] = statistics_arrays()
+    groups["intervals"] = interval_arrays()
     groups |= {f"cell {cell}.": cell_arrays(cell) for cell in CELLS}
     for method in STOCHASTIC:
         for k, run in enumerate(runs_of(method)):
@@ -237,7 +276,7 @@ def test_compiled_method_repeats_its_python_source(method, compiled_arrays, pyth
     assert_twins(compiled_arrays, python_arrays, f"{method}, ")
 
 
-@pytest.mark.parametrize("group", ["samplers", "rate equations", "statistics"])
+@pytest.mark.parametrize("group", ["samplers", "rate equations", "statistics", "intervals"])
 def test_compiled_part_repeats_its_python_source(group, compiled_arrays, python_arrays):
     assert_twins(compiled_arrays, python_arrays, group)
 
@@ -364,7 +403,9 @@ def is_sensitive(expression: Expression, values: dict[str, float], expected: flo
         (changed,) = evaluated
         if str(changed) == str(expected):
             continue
-        if not np.isfinite(changed) or abs(changed - expected) > 2e-13 * abs(expected):
+        if not (np.isfinite(changed) and np.isfinite(expected)) or abs(
+            changed - expected
+        ) > 2e-13 * abs(expected):
             return True
     return False
 

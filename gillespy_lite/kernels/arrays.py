@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .delays import Delays
+from .event_handling import Events, EventStore
+from .paths import Path
 from .programs import Programs
 
 __all__ = [
@@ -13,6 +16,9 @@ __all__ = [
     "GENERAL",
     "PAIR",
     "SCALED",
+    "Box",
+    "JumpNetwork",
+    "JumpWalker",
     "Output",
     "ReactionArrays",
     "Request",
@@ -66,15 +72,38 @@ class ReactionArrays(NamedTuple):
     # and the most molecules of the species itself in one of that many.
     highest_order: np.ndarray  # (n_species,) int64
     highest_count: np.ndarray  # (n_species,) int64
+    # Whether the propensity moves between events: it depends on t or on what moves. Then what the
+    # methods see is a bound of it.
+    moves: np.ndarray  # (n_reactions,) int64
     laws: Programs  # one program a reaction; empty for PAIR and GENERAL
     parameters: np.ndarray  # (n_parameters,) float64
+
+
+class JumpNetwork(NamedTuple):
+    """A network with rates or variables that move between events, with delays, or with events.
+
+    A step is what changes the state at once: 0 ... n - 1 an event of a reaction (with a delay, its
+    initiation); n everything; n + 1 a new window, which changes the bounds of what moves; n + 2 + j
+    the completion of reaction j; 2 n + 2 nothing. The lists of changes and dependents below have an
+    entry for each step.
+    """
+
+    reactions: ReactionArrays
+    moving_reactions: np.ndarray  # (n_moving_reactions,) int64: those that move
+    rates: Programs  # one for each moving variable, in the order of `Path.moving`
+    restarts: np.ndarray  # (n_steps,) int64: whether a step changes what `rates` read
+    delays: Delays
+    events: Events
+    n_species: int
+    condition_moves: bool  # whether `Request.condition` can change between jumps
 
 
 class Request(NamedTuple):
     """What a run is asked for; the same for all its trajectories."""
 
     times: np.ndarray  # (n_times,) float64, increasing; the run goes from the first to the last
-    initial_state: np.ndarray  # (n_species + 1,) int64, the last entry 1
+    # (n_species + 1,) int64, the last entry 1; for a `JumpNetwork` (n_states + 1,) float64.
+    initial_state: np.ndarray
     key: np.ndarray  # (4,) uint64, key of the random streams
     columns: np.ndarray  # (n_columns,) int64, species that are recorded
     observed: Programs  # observables that are recorded
@@ -96,6 +125,36 @@ class Walker(NamedTuple):
     integers: np.ndarray  # (size chosen by the method,) int64
 
 
+class Box(NamedTuple):
+    """Where the state is from the start of a window to its end, and scratch of `program_range`."""
+
+    low: np.ndarray  # (n_states + 1,) float64
+    high: np.ndarray  # (n_states + 1,) float64
+    low_stack: np.ndarray  # (depth,) float64
+    high_stack: np.ndarray  # (depth,) float64
+
+
+class JumpWalker(NamedTuple):
+    """A walker through a `JumpNetwork`; the first fields mean the same as those of `Walker`."""
+
+    state: np.ndarray  # (n_states + 1,) float64: counts, variables, 1
+    stream: np.ndarray  # (4,) uint64
+    clock: np.ndarray  # (N_JUMP_CLOCKS,) float64, see thinning.py
+    counter: np.ndarray  # (N_JUMP_COUNTERS,) int64, see thinning.py
+    stack: np.ndarray  # (depth,) float64, scratch of `evaluate_program`
+    reals: np.ndarray  # (size chosen by the method,) float64
+    integers: np.ndarray  # (size chosen by the method,) int64
+    tolerances: np.ndarray  # (2,) float64: relative and absolute, of the variables' steps
+    # What the methods take for propensities: those that move are bounds, to the end of the window.
+    value: np.ndarray  # (n_reactions,) float64
+    box: Box
+    path: Path
+    slopes: np.ndarray  # (N_STAGES, n_moving) float64, scratch of `step_path`
+    due_time: np.ndarray  # (capacity,) float64, a heap of completions, see delays.py
+    due_reaction: np.ndarray  # (capacity,) int64
+    store: EventStore
+
+
 class Output(NamedTuple):
     """Where a kernel writes. Row r belongs to the r-th trajectory of the piece of work."""
 
@@ -108,4 +167,5 @@ class Output(NamedTuple):
     event_time: np.ndarray  # (capacity,) float64
     event_counts: np.ndarray  # (capacity, n_columns) int64
     event_values: np.ndarray  # (capacity, n_observed) float64
-    event_reaction: np.ndarray  # (capacity,) int64, -1 for the start and for leaps
+    # (capacity,) int64; -1 for the start, leaps, delayed completions and events of the network.
+    event_reaction: np.ndarray

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import inlined, part
+from .special_functions import factorial, kummer_ratio
 
 __all__ = ["OPERATION_CODES", "Programs", "evaluate_program"]
 
@@ -20,6 +21,8 @@ LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, EQUAL, UNEQUAL = 10, 11, 12, 13, 14, 1
 AND, OR, NOT, IF = 16, 17, 18, 19
 EXP, LOG, LOG10, SQRT, ABS, SIN, COS, TAN, TANH, FLOOR, CEIL = range(20, 31)
 MIN, MAX, HILL, HILLR = 31, 32, 33, 34
+ASIN, ACOS, ATAN, SINH, COSH, ASINH, ACOSH, ATANH, FACTORIAL = range(35, 44)
+MRATIO = 44
 
 # The names are those of `rate_laws.OPERATIONS`; a test compares the two tables.
 OPERATION_CODES = {
@@ -29,6 +32,8 @@ OPERATION_CODES = {
     "exp": EXP, "log": LOG, "log10": LOG10, "sqrt": SQRT, "abs": ABS, "sin": SIN, "cos": COS,
     "tan": TAN, "tanh": TANH, "floor": FLOOR, "ceil": CEIL,
     "min": MIN, "max": MAX, "hill": HILL, "hillr": HILLR,
+    "asin": ASIN, "acos": ACOS, "atan": ATAN, "sinh": SINH, "cosh": COSH, "asinh": ASINH,
+    "acosh": ACOSH, "atanh": ATANH, "factorial": FACTORIAL, "mratio": MRATIO,
 }  # fmt: skip
 
 
@@ -152,4 +157,25 @@ def evaluate_program(programs, p, state, parameters, time, stack):
         elif code == HILLR:
             top -= 2
             stack[top] = _hill(stack[top + 1], stack[top], stack[top + 2])
+        elif code == ASIN:
+            stack[top] = np.arcsin(stack[top])
+        elif code == ACOS:
+            stack[top] = np.arccos(stack[top])
+        elif code == ATAN:
+            stack[top] = np.arctan(stack[top])
+        elif code == SINH:
+            stack[top] = np.sinh(stack[top])
+        elif code == COSH:
+            stack[top] = np.cosh(stack[top])
+        elif code == ASINH:
+            stack[top] = np.arcsinh(stack[top])
+        elif code == ACOSH:
+            stack[top] = np.arccosh(stack[top])
+        elif code == ATANH:
+            stack[top] = np.arctanh(stack[top])
+        elif code == FACTORIAL:
+            stack[top] = factorial(stack[top])
+        elif code == MRATIO:
+            top -= 2
+            stack[top] = kummer_ratio(stack[top], stack[top + 1], stack[top + 2])
     return stack[0]

@@ -9,7 +9,15 @@ from .jit import inlined, part
 from .programs import evaluate_program
 from .walking import LARGEST_COUNT
 
-__all__ = ["fire", "law_propensity", "pair_propensity", "propensity"]
+__all__ = [
+    "fire",
+    "law_propensity",
+    "law_weight",
+    "pair_propensity",
+    "propensity",
+    "state_law_propensity",
+    "state_propensity",
+]
 
 
 @inlined
@@ -33,23 +41,41 @@ def propensity(network, reaction, state, time, stack):
     return law_propensity(network, reaction, state, time, stack)
 
 
-@part
-def law_propensity(network, reaction, state, time, stack):
-    """Return the propensity of a reaction that is not PAIR."""
-    form = network.form[reaction]
-    value = network.law_factor[reaction]
+@inlined
+def law_weight(network, reaction, state):
+    """Return what a reaction that is not PAIR multiplies its program with; 0 if it cannot fire."""
+    weight = network.law_factor[reaction]
     for k in range(network.reactant_start[reaction], network.reactant_start[reaction + 1]):
         count = state[network.reactant[k]]
         # A reaction without its reactants cannot fire, whatever its rate law says.
         if count < network.reactant_count[k]:
             return 0.0
-        if form != CUSTOM:
+        if network.form[reaction] != CUSTOM:
             # Times the falling factorial x (x - 1) ...; the coefficient holds 1 / n!.
             for taken in range(network.reactant_count[k]):
-                value *= np.float64(count - taken)
-    if form == GENERAL:
-        return value
-    return value * evaluate_program(network.laws, reaction, state, network.parameters, time, stack)
+                weight *= np.float64(count - taken)
+    return weight
+
+
+@part
+def law_propensity(network, reaction, state, time, stack):
+    """Return the propensity of a reaction that is not PAIR."""
+    weight = law_weight(network, reaction, state)
+    if network.form[reaction] == GENERAL or weight == 0.0:
+        return weight
+    return weight * evaluate_program(network.laws, reaction, state, network.parameters, time, stack)
+
+
+@inlined
+def state_propensity(network, walker, reaction, time):
+    """Return the propensity of `reaction` where the walker stands."""
+    return propensity(network, reaction, walker.state, time, walker.stack)
+
+
+@inlined
+def state_law_propensity(network, walker, reaction, time):
+    """Return the propensity of a reaction that is not PAIR where the walker stands."""
+    return law_propensity(network, reaction, walker.state, time, walker.stack)
 
 
 @inlined

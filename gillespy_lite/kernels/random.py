@@ -13,7 +13,9 @@ place in it must come from different bits). Marsaglia (1964), Generating a varia
 of the normal distribution, Technometrics 6:101. Hormann (1993), The transformed rejection method
 for generating Poisson random variables, Insur. Math. Econ. 12:39,
 doi:10.1016/0167-6687(93)90997-4. Loader (2000), Fast and accurate computation of binomial
-probabilities (the saddle-point form of the Poisson probabilities).
+probabilities (the saddle-point form of the Poisson probabilities). Marsaglia and Tsang (2000), A
+simple method for generating gamma variables, ACM TOMS 26:363, doi:10.1145/358407.358414. Robert
+(1995), Simulation of truncated normal variables, Stat. Comput. 5:121, doi:10.1007/BF00143942.
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ import numpy as np
 
 from .jit import inlined, part
 
-__all__ = ["exponential", "normal", "poisson", "seed_stream", "uniform"]
+__all__ = [
+    "exponential",
+    "gamma",
+    "normal",
+    "poisson",
+    "seed_stream",
+    "truncated_normal",
+    "uniform",
+]
 
 # uint64 meets int64 as float64 in NumPy and Numba, so every integer here is spelled out.
 _U11, _U17, _U19, _U23, _U27 = (np.uint64(k) for k in (11, 17, 19, 23, 27))
@@ -222,3 +232,46 @@ def poisson(stream, mean):
         accept = math.log(v * inverse_alpha / (a / (us * us) + b))
         if accept <= _poisson_log_probability(k, mean):
             return k
+
+
+@part
+def gamma(stream, shape):
+    """Draw from the gamma law of this shape, above 0, and scale 1."""
+    # Marsaglia and Tsang (2000): the cube of a normal draw that was moved and scaled. Below shape 1
+    # from one shape higher, times U^(1 / shape).
+    d = (shape if shape >= 1.0 else shape + 1.0) - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    while True:
+        x = normal(stream)
+        root = 1.0 + c * x
+        if root <= 0.0:
+            continue
+        v = root * root * root
+        u = 1.0 - uniform(stream)
+        square = x * x
+        if u < 1.0 - 0.0331 * square * square or math.log(u) < 0.5 * square + d * (
+            1.0 - v + math.log(v)
+        ):
+            break
+    return d * v if shape >= 1.0 else d * v * math.exp(-exponential(stream) / shape)
+
+
+@part
+def truncated_normal(stream, mean, sd):
+    """Draw from the normal law of this mean and deviation, given that it is not below 0."""
+    low = -mean / sd
+    if low < 0.25:
+        while True:
+            x = mean + sd * normal(stream)
+            if x >= 0.0:
+                return x
+    # Robert (1995): an exponential of rate alpha beyond `low`, kept with probability
+    # exp(-(z - alpha)^2 / 2). Only z - low is computed, which has all its digits in a far tail.
+    root = math.hypot(low, 2.0)
+    alpha = 0.5 * (low + root)
+    alpha_less_low = 2.0 / (low + root)
+    while True:
+        excess = exponential(stream) / alpha
+        gap = excess - alpha_less_low
+        if 2.0 * exponential(stream) >= gap * gap:
+            return sd * excess

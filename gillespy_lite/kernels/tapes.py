@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import inlined, part
+from .special_functions import factorial, factorial_slope, kummer_ratio, kummer_ratio_slopes
 from .vectors import (
     WIDTH,
     add,
@@ -44,6 +45,7 @@ LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, EQUAL, UNEQUAL, AND, OR, NOT, IF = ran
 EXP, LOG, LOG10, SQRT, ABS, SIN, COS, TAN, TANH, FLOOR, CEIL = range(17, 28)
 MIN, MAX, HILL, HILLR, HILL_SLOPE, NOISE_ROOT = range(28, 34)
 GUARDED_MULTIPLY, GUARDED_DIVIDE = 34, 35
+ASIN, ACOS, ATAN, SINH, COSH, ASINH, ACOSH, ATANH, FACTORIAL, MRATIO = range(36, 46)
 
 # What the language calls its operations ("neg" becomes a sum), and those that only tapes have: sums
 # of many weighted terms; powers whose exponent is a number; the square root that multiplies a
@@ -56,6 +58,8 @@ TAPE_CODES = {
     "exp": EXP, "log": LOG, "log10": LOG10, "sqrt": SQRT, "abs": ABS, "sin": SIN, "cos": COS,
     "tan": TAN, "tanh": TANH, "floor": FLOOR, "ceil": CEIL,
     "min": MIN, "max": MAX, "hill": HILL, "hillr": HILLR,
+    "asin": ASIN, "acos": ACOS, "atan": ATAN, "sinh": SINH, "cosh": COSH, "asinh": ASINH,
+    "acosh": ACOSH, "atanh": ATANH, "factorial": FACTORIAL, "mratio": MRATIO,
     "sum": SUM, "constant power": CONSTANT_POWER, "noise root": NOISE_ROOT,
     "hill slope": HILL_SLOPE, "guarded *": GUARDED_MULTIPLY, "guarded /": GUARDED_DIVIDE,
 }  # fmt: skip
@@ -253,6 +257,26 @@ def _value(code, x, y, z):
         return 1.0 if x != 0.0 and y != 0.0 else 0.0
     if code == OR:
         return 1.0 if x != 0.0 or y != 0.0 else 0.0
+    if code == ASIN:
+        return np.arcsin(x)
+    if code == ACOS:
+        return np.arccos(x)
+    if code == ATAN:
+        return np.arctan(x)
+    if code == SINH:
+        return np.sinh(x)
+    if code == COSH:
+        return np.cosh(x)
+    if code == ASINH:
+        return np.arcsinh(x)
+    if code == ACOSH:
+        return np.arccosh(x)
+    if code == ATANH:
+        return np.arctanh(x)
+    if code == FACTORIAL:
+        return factorial(x)
+    if code == MRATIO:
+        return kummer_ratio(x, y, z)
     return 1.0 if x == 0.0 else 0.0  # NOT
 
 
@@ -301,6 +325,26 @@ def _slopes(code, x, y, z, value):
         return (1.0, 0.0, 0.0) if x >= y else (0.0, 1.0, 0.0)
     if code == IF:
         return (0.0, 1.0, 0.0) if x != 0.0 else (0.0, 0.0, 1.0)
+    if code == ASIN:
+        return 1.0 / np.sqrt((1.0 - x) * (1.0 + x)), 0.0, 0.0
+    if code == ACOS:
+        return -1.0 / np.sqrt((1.0 - x) * (1.0 + x)), 0.0, 0.0
+    if code == ATAN:
+        return 1.0 / (1.0 + x * x), 0.0, 0.0
+    if code == SINH:
+        return np.cosh(x), 0.0, 0.0
+    if code == COSH:
+        return np.sinh(x), 0.0, 0.0
+    if code == ASINH:
+        return 1.0 / np.sqrt(1.0 + x * x), 0.0, 0.0
+    if code == ACOSH:
+        return 1.0 / (np.sqrt(x - 1.0) * np.sqrt(x + 1.0)), 0.0, 0.0
+    if code == ATANH:
+        return 1.0 / ((1.0 - x) * (1.0 + x)), 0.0, 0.0
+    if code == FACTORIAL:
+        return factorial_slope(x), 0.0, 0.0
+    if code == MRATIO:
+        return kummer_ratio_slopes(x, y, z, value)
     return 0.0, 0.0, 0.0  # comparisons, floor, ceil: flat wherever they have a slope
 
 

@@ -15,19 +15,28 @@ from .random import seed_stream
 
 __all__ = [
     "ALL_DONE",
+    "BAD_DELAY",
     "BAD_PROPENSITY",
+    "BOUND_BROKEN",
     "BUDGET_SPENT",
     "COMPLETE",
+    "COMPLETIONS_FULL",
     "EVENTS_FULL",
     "EVENT_LIMIT",
+    "EVENT_TROUBLE",
+    "EXECUTIONS_FULL",
     "IN_TROUBLE",
     "LARGEST_COUNT",
+    "NEGATIVE_COUNT",
     "N_CLOCKS",
     "N_COUNTERS",
     "OVERFLOW",
+    "STEP_COLLAPSE",
+    "UNBOUNDED",
     "condition_holds",
     "finish_row",
     "record_event",
+    "record_row",
     "record_until",
     "start_row",
 ]
@@ -35,9 +44,15 @@ __all__ = [
 # Why a kernel returned. In trouble: a trajectory could not go on, and the walker still holds its
 # state; a further call goes on with the next one.
 ALL_DONE, BUDGET_SPENT, EVENTS_FULL, IN_TROUBLE = 0, 1, 2, 3
+# A further call needs a walker with more room for completions, or for executions of events.
+COMPLETIONS_FULL, EXECUTIONS_FULL = 4, 5
 
 # How a trajectory ended (`Output.outcome`); 0 while it has not.
 COMPLETE, EVENT_LIMIT, BAD_PROPENSITY, OVERFLOW = 1, 2, 3, 4
+# Only where the loop of jump_loop.py runs: a rate without a bound; one above its bound; a delayed
+# completion that takes more than there is; a delay that is none; steps of the variables that become
+# too small; an event in trouble.
+UNBOUNDED, BOUND_BROKEN, NEGATIVE_COUNT, BAD_DELAY, STEP_COLLAPSE, EVENT_TROUBLE = 5, 6, 7, 8, 9, 10
 
 # Walker.counter: the row at work; is it under way; grid times recorded; events so far; the reaction
 # that fired last; the reaction in trouble; rows in the event buffer; one for the method's own use.
@@ -52,7 +67,8 @@ LARGEST_COUNT = 2**53
 
 
 @part
-def _record_row(request, walker, parameters, time, counts, values):
+def record_row(request, walker, parameters, time, counts, values):
+    """Write the recorded counts and values of the present state at `time`."""
     for c in range(request.columns.size):
         counts[c] = walker.state[request.columns[c]]
     for v in range(values.size):
@@ -66,7 +82,7 @@ def record_until(request, walker, parameters, output, row, n_recorded, time):
     """Record the state at every grid time before `time`; return how many are recorded now."""
     times = request.times
     while n_recorded < times.size and times[n_recorded] < time:
-        _record_row(
+        record_row(
             request,
             walker,
             parameters,
@@ -84,7 +100,7 @@ def record_event(request, walker, parameters, output, time, reaction):
     k = walker.counter[N_BUFFERED]
     output.event_time[k] = time
     output.event_reaction[k] = reaction
-    _record_row(request, walker, parameters, time, output.event_counts[k], output.event_values[k])
+    record_row(request, walker, parameters, time, output.event_counts[k], output.event_values[k])
     walker.counter[N_BUFFERED] = k + 1
     return k + 1 == output.event_time.size
 
@@ -109,9 +125,12 @@ def start_row(request, walker, parameters, output, row, first_index, n_reactions
 @inlined
 def condition_holds(request, walker, parameters, time):
     """Return whether the run asked to stop in the present state."""
-    return request.condition.start.size > 1 and (
-        evaluate_program(request.condition, 0, walker.state, parameters, time, walker.stack) != 0.0
-    )
+    # As a number of the usual type: a literal would compile all that is called a second time.
+    first = np.int64(0)
+    if request.condition.start.size < 2:
+        return False
+    value = evaluate_program(request.condition, first, walker.state, parameters, time, walker.stack)
+    return value != 0.0
 
 
 @inlined

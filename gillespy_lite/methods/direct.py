@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
-from ..kernels.propensities import law_propensity, pair_propensity, propensity
+from ..kernels.jump_loop import jump_kernel
+from ..kernels.propensities import pair_propensity, state_law_propensity, state_propensity
 from ..kernels.random import exponential, uniform
 from ..kernels.sum_tree import choose_leaf, leaf_offset, tree_size, update_node
-from .method import StochasticMethod
+from ..kernels.thinning import window_value
+from .method import ExactMethod
 
 __all__ = ["Direct", "propose_direct", "update_direct", "workspace_size"]
 
@@ -22,25 +25,62 @@ __all__ = ["Direct", "propose_direct", "update_direct", "workspace_size"]
 DENSE_LIMIT = 32
 
 
-@inlined
-def _update_dense(network, walker, fired, time):
-    n = network.form.size
-    cumulative, law_value = walker.reals[:n], walker.reals[n : 2 * n]
-    for k in range(network.law_dependent_start[fired], network.law_dependent_start[fired + 1]):
-        reaction = network.law_dependent[k]
-        value = law_propensity(network, reaction, walker.state, time, walker.stack)
-        if not 0.0 <= value < np.inf:
-            return reaction
-        law_value[reaction] = value
-    total = 0.0
-    for reaction in range(n):
-        total += pair_propensity(network, reaction, walker.state) + law_value[reaction]
-        cumulative[reaction] = total
-    if not total < np.inf:
-        for reaction in range(n):
-            if not cumulative[reaction] < np.inf:
+def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]) -> Any:
+    """Return the method's update, for propensities as they are or for bounds of them.
+
+    Parameters
+    ----------
+    value_of, law_value_of : compiled functions (network, walker, reaction, time) -> float
+        The propensity of any reaction, and of one that is not PAIR.
+    """
+
+    @inlined
+    def _update_dense(network, walker, fired, time):
+        n = network.form.size
+        cumulative, law_value = walker.reals[:n], walker.reals[n : 2 * n]
+        for k in range(network.law_dependent_start[fired], network.law_dependent_start[fired + 1]):
+            reaction = network.law_dependent[k]
+            value = law_value_of(network, walker, reaction, time)
+            if not 0.0 <= value < np.inf:
                 return reaction
-    return -1
+            law_value[reaction] = value
+        total = 0.0
+        for reaction in range(n):
+            total += pair_propensity(network, reaction, walker.state) + law_value[reaction]
+            cumulative[reaction] = total
+        if not total < np.inf:
+            for reaction in range(n):
+                if not cumulative[reaction] < np.inf:
+                    return reaction
+        return -1
+
+    @inlined
+    def _update_tree(network, walker, fired, time):
+        tree, leaves = walker.reals, leaf_offset(network.form.size)
+        for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
+            reaction = network.dependent[k]
+            value = value_of(network, walker, reaction, time)
+            if not 0.0 <= value < np.inf:
+                return reaction
+            tree[leaves + reaction] = value
+        for k in range(network.node_start[fired], network.node_start[fired + 1]):
+            update_node(tree, network.node[k])
+        if not tree[0] < np.inf:
+            largest = 0
+            for reaction in range(network.form.size):
+                if tree[leaves + reaction] > tree[leaves + largest]:
+                    largest = reaction
+            return largest
+        return -1
+
+    @inlined
+    def update_direct(network, walker, fired, time):
+        """Bring the sums of propensities up to date; return a reaction at fault, or -1."""
+        if network.form.size <= DENSE_LIMIT:
+            return _update_dense(network, walker, fired, time)
+        return _update_tree(network, walker, fired, time)
+
+    return update_direct
 
 
 @inlined
@@ -63,26 +103,6 @@ def _propose_dense(network, walker, time):
 
 
 @inlined
-def _update_tree(network, walker, fired, time):
-    tree, leaves = walker.reals, leaf_offset(network.form.size)
-    for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
-        reaction = network.dependent[k]
-        value = propensity(network, reaction, walker.state, time, walker.stack)
-        if not 0.0 <= value < np.inf:
-            return reaction
-        tree[leaves + reaction] = value
-    for k in range(network.node_start[fired], network.node_start[fired + 1]):
-        update_node(tree, network.node[k])
-    if not tree[0] < np.inf:
-        largest = 0
-        for reaction in range(network.form.size):
-            if tree[leaves + reaction] > tree[leaves + largest]:
-                largest = reaction
-        return largest
-    return -1
-
-
-@inlined
 def _propose_tree(network, walker, time):
     tree = walker.reals
     total = tree[0]
@@ -91,14 +111,6 @@ def _propose_tree(network, walker, time):
     next_time = time + exponential(walker.stream) / total
     target = uniform(walker.stream) * total
     return next_time, choose_leaf(tree, leaf_offset(network.form.size), target)
-
-
-@inlined
-def update_direct(network, walker, fired, time):
-    """Bring the sums of propensities up to date; return a reaction at fault, or -1."""
-    if network.form.size <= DENSE_LIMIT:
-        return _update_dense(network, walker, fired, time)
-    return _update_tree(network, walker, fired, time)
 
 
 @inlined
@@ -114,11 +126,13 @@ def workspace_size(n_reactions: int) -> int:
     return 2 * n_reactions if n_reactions <= DENSE_LIMIT else tree_size(n_reactions)
 
 
+update_direct = direct_update(state_propensity, state_law_propensity)
 run_direct = event_kernel("direct", update_direct, propose_direct)
+run_direct_jumps = jump_kernel("direct", direct_update(window_value, window_value), propose_direct)
 
 
 @dataclass(frozen=True)
-class Direct(StochasticMethod):
+class Direct(ExactMethod):
     """Gillespie's direct method: one draw for the waiting time, one for the reaction.
 
     Exact. Up to 32 reactions the propensities are added up afresh at each event; above, the cost of
@@ -133,8 +147,8 @@ class Direct(StochasticMethod):
     name: ClassVar[str] = "direct"
     summary: ClassVar[str] = "Gillespie's direct method"
     citation: ClassVar[str] = "Gillespie (1977), doi:10.1021/j100540a008"
-    is_exact: ClassVar[bool] = True
     kernel: ClassVar[Any] = staticmethod(run_direct)
+    jump_kernel: ClassVar[Any] = staticmethod(run_direct_jumps)
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return the sizes for the cumulative sums or the tree."""

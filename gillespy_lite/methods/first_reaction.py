@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,22 +10,28 @@ import numpy as np
 
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
-from ..kernels.propensities import propensity
+from ..kernels.jump_loop import jump_kernel
+from ..kernels.propensities import state_propensity
 from ..kernels.random import exponential
-from .method import StochasticMethod
+from ..kernels.thinning import window_value
+from .method import ExactMethod
 
 __all__ = ["FirstReaction"]
 
 
-@inlined
-def _update(network, walker, fired, time):
-    for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
-        reaction = network.dependent[k]
-        value = propensity(network, reaction, walker.state, time, walker.stack)
-        if not 0.0 <= value < np.inf:
-            return reaction
-        walker.reals[reaction] = value
-    return -1
+def _update_of(value_of: Callable[..., Any]) -> Any:
+    # For propensities as they are, or for bounds of them.
+    @inlined
+    def update(network, walker, fired, time):
+        for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
+            reaction = network.dependent[k]
+            value = value_of(network, walker, reaction, time)
+            if not 0.0 <= value < np.inf:
+                return reaction
+            walker.reals[reaction] = value
+        return -1
+
+    return update
 
 
 @inlined
@@ -40,11 +47,12 @@ def _propose(network, walker, time):
     return time + first, chosen
 
 
-run_first_reaction = event_kernel("first_reaction", _update, _propose)
+run_first_reaction = event_kernel("first_reaction", _update_of(state_propensity), _propose)
+run_first_reaction_jumps = jump_kernel("first_reaction", _update_of(window_value), _propose)
 
 
 @dataclass(frozen=True)
-class FirstReaction(StochasticMethod):
+class FirstReaction(ExactMethod):
     """Gillespie's first-reaction method: every reaction draws a waiting time, the earliest fires.
 
     Exact, and slower than the direct method: it draws once per reaction and event. It shares no
@@ -58,8 +66,8 @@ class FirstReaction(StochasticMethod):
     name: ClassVar[str] = "first_reaction"
     summary: ClassVar[str] = "Gillespie's first-reaction method"
     citation: ClassVar[str] = "Gillespie (1976), doi:10.1016/0021-9991(76)90041-3"
-    is_exact: ClassVar[bool] = True
     kernel: ClassVar[Any] = staticmethod(run_first_reaction)
+    jump_kernel: ClassVar[Any] = staticmethod(run_first_reaction_jumps)
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return the sizes for the propensities."""

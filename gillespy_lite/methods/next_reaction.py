@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +11,11 @@ import numpy as np
 from ..kernels.event_loop import event_kernel
 from ..kernels.indexed_heap import build_heap, move_to_place
 from ..kernels.jit import inlined
-from ..kernels.propensities import propensity
+from ..kernels.jump_loop import jump_kernel
+from ..kernels.propensities import state_propensity
 from ..kernels.random import exponential
-from .method import StochasticMethod
+from ..kernels.thinning import window_value
+from .method import ExactMethod
 
 __all__ = ["NextReaction"]
 
@@ -27,35 +30,39 @@ def _fresh_time(walker, value, time):
     return time + exponential(walker.stream) / value if value > _LEAST_ALIVE else np.inf
 
 
-@inlined
-def _update(network, walker, fired, time):
-    n = network.form.size
-    propensities, firing_time = walker.reals[:n], walker.reals[n : 2 * n]
-    heap, place = walker.integers[:n], walker.integers[n : 2 * n]
-    for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
-        reaction = network.dependent[k]
-        value = propensity(network, reaction, walker.state, time, walker.stack)
-        if not 0.0 <= value < np.inf:
-            return reaction
-        before = propensities[reaction]
-        propensities[reaction] = value
-        if fired == n:
-            firing_time[reaction] = _fresh_time(walker, value, time)
-        elif reaction != fired and value != before:
-            if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
-                # What is left of the waiting time shrinks as the propensity grows (eq. 12).
-                firing_time[reaction] = time + (before / value) * (firing_time[reaction] - time)
-            else:
-                # A channel that was dead has no waiting time to reuse. A fresh draw is right
-                # because exponential waiting times have no memory.
+def _update_of(value_of: Callable[..., Any]) -> Any:
+    # For propensities as they are, or for bounds of them.
+    @inlined
+    def update(network, walker, fired, time):
+        n = network.form.size
+        propensities, firing_time = walker.reals[:n], walker.reals[n : 2 * n]
+        heap, place = walker.integers[:n], walker.integers[n : 2 * n]
+        for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
+            reaction = network.dependent[k]
+            value = value_of(network, walker, reaction, time)
+            if not 0.0 <= value < np.inf:
+                return reaction
+            before = propensities[reaction]
+            propensities[reaction] = value
+            if fired == n:
                 firing_time[reaction] = _fresh_time(walker, value, time)
-            move_to_place(heap, place, firing_time, reaction)
-    if fired == n:
-        build_heap(heap, place, firing_time)
-    else:
-        firing_time[fired] = _fresh_time(walker, propensities[fired], time)
-        move_to_place(heap, place, firing_time, fired)
-    return -1
+            elif reaction != fired and value != before:
+                if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
+                    # What is left of the waiting time shrinks as the propensity grows (eq. 12).
+                    firing_time[reaction] = time + (before / value) * (firing_time[reaction] - time)
+                else:
+                    # A channel that was dead has no waiting time to reuse. A fresh draw is right
+                    # because exponential waiting times have no memory.
+                    firing_time[reaction] = _fresh_time(walker, value, time)
+                move_to_place(heap, place, firing_time, reaction)
+        if fired == n:
+            build_heap(heap, place, firing_time)
+        elif fired < n:
+            firing_time[fired] = _fresh_time(walker, propensities[fired], time)
+            move_to_place(heap, place, firing_time, fired)
+        return -1
+
+    return update
 
 
 @inlined
@@ -67,11 +74,12 @@ def _propose(network, walker, time):
     return walker.reals[n + first], first
 
 
-run_next_reaction = event_kernel("next_reaction", _update, _propose)
+run_next_reaction = event_kernel("next_reaction", _update_of(state_propensity), _propose)
+run_next_reaction_jumps = jump_kernel("next_reaction", _update_of(window_value), _propose)
 
 
 @dataclass(frozen=True)
-class NextReaction(StochasticMethod):
+class NextReaction(ExactMethod):
     """The next-reaction method: firing times are kept in a heap and reused.
 
     Exact; one exponential draw an event. A reaction whose propensity returns from zero draws a
@@ -85,8 +93,8 @@ class NextReaction(StochasticMethod):
     name: ClassVar[str] = "next_reaction"
     summary: ClassVar[str] = "the next-reaction method of Gibson and Bruck"
     citation: ClassVar[str] = "Gibson and Bruck (2000), doi:10.1021/jp993732q"
-    is_exact: ClassVar[bool] = True
     kernel: ClassVar[Any] = staticmethod(run_next_reaction)
+    jump_kernel: ClassVar[Any] = staticmethod(run_next_reaction_jumps)
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return the sizes for propensities and firing times, and for the heap."""

@@ -28,6 +28,7 @@ from ..simulation import simulate
 from .cells import CELLS, resolve_cell
 from .comparison import EXACT, Comparison, VolumeStatistics
 from .recurrence import Recurrence
+from .refusals import refuse_events_and_delays
 from .volume import scale_volume
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def compare(
     ValueError, TypeError
         If an argument makes no sense.
     NetworkError
-        If a name is unknown, the network has variables, or it cannot be scaled to one of
-        `volumes`.
+        If a name is unknown, the network has variables, events or delays, or it cannot be scaled
+        to one of `volumes`.
     MethodError
         If a cell or the method is unknown, or cannot do what is asked for.
     NotEnoughMemoryError
@@ -139,6 +140,7 @@ def compare(
     """
     times = _checked_times(t)
     _refuse_variables(network)
+    refuse_events_and_delays(network, "compare")
     n = check_whole(n, "n", 20)
     cell, noise_cells = _checked_cells(cells)
     levels = _checked_levels(quantiles, level)

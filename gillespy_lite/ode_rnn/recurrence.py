@@ -29,6 +29,7 @@ from ..run_plan import check_times, check_whole
 from ..workers import cores
 from .cells import Cell, resolve_cell
 from .grids import equal_cells
+from .refusals import refuse_counted_variables, refuse_events_and_delays
 from .runners import Problem, loaded_slots
 from .unrolled import Batch, Unrolled, unroll_batch
 
@@ -75,7 +76,7 @@ class Recurrence:
     MethodError
         If the cell or an option is unknown.
     NetworkError
-        If an input is not a parameter of the network.
+        If an input is not a parameter of the network, or the network has events or delays.
 
     References
     ----------
@@ -94,8 +95,11 @@ class Recurrence:
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, not {network!r}; see Network.parse")
+        refuse_events_and_delays(network, "a recurrence")
         self.network = network
         self.cell = resolve_cell(cell, cell_options)
+        if self.cell.is_stochastic:
+            refuse_counted_variables(network, f"the cell {self.cell.name!r}")
         self.input_names = _checked_inputs(network, inputs)
         if interpolation not in _INTERPOLATIONS:
             raise ValueError(

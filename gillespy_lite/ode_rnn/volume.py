@@ -8,6 +8,7 @@ import numbers
 from ..errors import NetworkError
 from ..network import Network, Parameter, Reaction, Species
 from ..rate_laws import Call, Expression, Number, Symbol, checked_name
+from .refusals import refuse_events_and_delays
 
 __all__ = ["scale_volume"]
 
@@ -52,8 +53,8 @@ def scale_volume(network: Network, omega: float, *, name: str = "Omega") -> Netw
         If `omega` is not a positive, finite number.
     NetworkError
         If the network cannot be scaled: it declares `name` already, has variables with rate rules
-        (whether they are amounts or concentrations is not known), or a species that is there at
-        the start would have no molecule left.
+        (whether they are amounts or concentrations is not known), compartments, events or delays,
+        or a species that is there at the start would have no molecule left.
 
     References
     ----------
@@ -79,6 +80,7 @@ def scale_volume(network: Network, omega: float, *, name: str = "Omega") -> Netw
                 _scaled_rate(network, index, reaction, volume, per_volume),
                 kind=reaction.kind,
                 name=reaction.name,
+                limited=reaction.limited,
             )
             for index, reaction in enumerate(network.reactions)
         ],
@@ -107,6 +109,12 @@ def _refuse_what_cannot_be_scaled(network: Network, name: str) -> None:
         raise NetworkError(
             f"the network declares {name!r} already; give the volume another name with "
             f"name=...{advice}"
+        )
+    refuse_events_and_delays(network, "scale_volume")
+    if network.compartments:
+        raise NetworkError(
+            "a network with compartments says itself how its rates depend on their sizes, and "
+            f"{network.compartments[0].size!r} is one; change that instead of scaling the network"
         )
     if variables:
         raise NetworkError(

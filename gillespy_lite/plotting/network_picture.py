@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gillespy_lite.network import Network, Reaction
 from gillespy_lite.plotting.layout import Boxes, arrange_boxes
 from gillespy_lite.plotting.style import GREY, OKABE_ITO, plain_text
+from gillespy_lite.rate_laws import Expression, number_text
+from gillespy_lite.reactions import Coefficient
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,8 @@ _MARGIN = 0.12  # inches around the picture
 _POINTS_PER_INCH = 72.0
 
 _CONSUMED, _PRODUCED, _CATALYST = "#404040", OKABE_ITO[0], OKABE_ITO[1]
-_SPECIES_FACE, _REACTION_FACE = "#DCEBF5", "#FFFFFF"
+_SPECIES_FACE, _VARIABLE_FACE, _REACTION_FACE = "#DCEBF5", "#F2E6F0", "#FFFFFF"
+_KINDS = {_SPECIES_FACE: "species", _VARIABLE_FACE: "variable", _REACTION_FACE: "reaction"}
 
 
 class _ReactionBox(NamedTuple):
@@ -46,7 +49,7 @@ class _Arrow(NamedTuple):
     species: int  # index of the species' box
     reaction: int  # index of the reaction's box
     role: str  # "consumed", "produced" or "catalyst"
-    molecules: int  # taken or made by one event
+    molecules: str  # taken or made by one event; empty for one
     is_reversible: bool
     bend: float  # of the line; 0 is straight
 
@@ -62,8 +65,8 @@ def draw_network(
     A reaction's box shows its name, or its rate if it has none, and ``∅`` where it makes or
     takes from nothing. Dashed lines join a reaction to the species that it needs but does not
     change: catalysts, and species that occur in its rate. A reaction and its reverse, one after
-    the other, share a box; open arrowheads point to what the reverse makes. Variables and their
-    rules are left out.
+    the other, share a box; open arrowheads point to what the reverse makes. Variables are drawn if
+    reactions take or make them; rules and events are left out.
 
     Parameters
     ----------
@@ -84,14 +87,15 @@ def draw_network(
     ------
     ValueError
         If there are more than 100 reactions to draw, or nothing at all (a network of variables
-        alone), or a reaction is unknown.
+        with rules alone), or a reaction is unknown.
     """
     reaction_boxes = _reaction_boxes(network, _chosen_reactions(network, reactions))
     species = _species_to_draw(network, reaction_boxes, everything=reactions is None)
     if not species:
         raise ValueError(
             "there is nothing to draw: the network has no species"
-            + ", and variables are left out of the picture" * bool(network.variable_names)
+            + ", and variables are left out of the picture if no reaction takes or makes them"
+            * bool(network.variable_names)
         )
     arrows = _arrows(network, species, reaction_boxes)
     labels = [_shortened(name, _SPECIES_LENGTH) for name in species]
@@ -105,7 +109,8 @@ def draw_network(
     )
     ax = _axes_of_size(ax, half_sizes)
     frame = _frame(ax)
-    legend_height = _add_legend(ax, arrows, float(frame[0]), has_reactions=bool(reaction_boxes))
+    faces = [_face(network, name) for name in species] + [_REACTION_FACE] * len(reaction_boxes)
+    legend_height = _add_legend(ax, arrows, float(frame[0]), frozenset(faces))
     lines = sorted({(arrow.species, arrow.reaction) for arrow in arrows})
     boxes = Boxes(
         half_sizes,
@@ -119,13 +124,12 @@ def draw_network(
     ax.set_aspect("equal")
     patches = []
     for i, label in enumerate(labels):
-        is_species = i < len(species)
         name = (
-            f"species {species[i]}"
-            if is_species
+            f"{_KINDS[faces[i]]} {species[i]}"
+            if i < len(species)
             else (f"reaction {reaction_boxes[i - len(species)].number}")
         )
-        patches.append(_draw_box(ax, centres[i], half_sizes[i], label, fonts[i], name, is_species))
+        patches.append(_draw_box(ax, centres[i], half_sizes[i], label, fonts[i], name, faces[i]))
     for arrow in arrows:
         _draw_arrow(ax, arrow, centres, half_sizes, patches)
     return ax
@@ -185,6 +189,8 @@ def _is_reverse(reaction: Reaction, other: Reaction) -> bool:
         and dict(reaction.reactants) == dict(other.products)
         and dict(reaction.products) == dict(other.reactants)
         and dict(reaction.reactants) != dict(reaction.products)
+        and reaction.delay is None
+        and other.delay is None
     )
 
 
@@ -196,6 +202,8 @@ def _reaction_label(reaction: Reaction, reverse: Reaction | None) -> str:
     else:
         text = str(reaction.rate)
     text = _shortened(text, _REACTION_LENGTH)
+    if reaction.delay is not None:
+        text = f"{text}, delay"
     arrow = "→" if reverse is None else "⇄"
     if not reaction.reactants:
         text = f"∅ {arrow} {text}"
@@ -219,13 +227,25 @@ def _regulators(network: Network, box: _ReactionBox) -> frozenset[str]:
 def _species_to_draw(
     network: Network, boxes: Sequence[_ReactionBox], *, everything: bool
 ) -> list[str]:
+    reacting = {
+        name for box in boxes for name, _ in (*box.reaction.reactants, *box.reaction.products)
+    }
+    variables = [name for name in network.variable_names if name in reacting]
     if everything:
-        return list(network.species_names)
-    touched: set[str] = set()
-    for box in boxes:
-        touched |= _regulators(network, box)
-        touched |= {name for name, _ in (*box.reaction.reactants, *box.reaction.products)}
-    return [name for name in network.species_names if name in touched]
+        return [*network.species_names, *variables]
+    touched = reacting.union(*(_regulators(network, box) for box in boxes))
+    return [*(name for name in network.species_names if name in touched), *variables]
+
+
+def _face(network: Network, name: str) -> str:
+    return _VARIABLE_FACE if name in network.variable_names else _SPECIES_FACE
+
+
+def _amount(count: Coefficient) -> str:
+    """Return what stands beside an arrow: how many molecules, or how much of a variable."""
+    if isinstance(count, Expression):
+        return _shortened(str(count), _SPECIES_LENGTH)
+    return "" if count == 1 else number_text(float(count))
 
 
 def _arrows(
@@ -236,22 +256,20 @@ def _arrows(
     for number, box in enumerate(boxes, start=len(species)):
         reactants, products = dict(box.reaction.reactants), dict(box.reaction.products)
         for name in {**reactants, **products}:
-            taken, made = reactants.get(name, 0), products.get(name, 0)
-            if taken == made:
-                arrows.append(_Arrow(place[name], number, "catalyst", taken, False, 0.0))
+            taken, made = reactants.get(name), products.get(name)
+            if taken is not None and taken == made:
+                arrows.append(_Arrow(place[name], number, "catalyst", _amount(taken), False, 0.0))
                 continue
-            bend = 0.22 if taken and made else 0.0
-            if taken:
-                arrows.append(
-                    _Arrow(place[name], number, "consumed", taken, box.is_reversible, bend)
-                )
-            if made:
-                arrows.append(
-                    _Arrow(place[name], number, "produced", made, box.is_reversible, bend)
-                )
+            bend = 0.22 if taken is not None and made is not None else 0.0
+            for role, count in (("consumed", taken), ("produced", made)):
+                if count is not None:
+                    amount = _amount(count)
+                    arrows.append(
+                        _Arrow(place[name], number, role, amount, box.is_reversible, bend)
+                    )
         regulators = _regulators(network, box) - reactants.keys() - products.keys()
         arrows += [
-            _Arrow(place[name], number, "catalyst", 1, False, 0.0)
+            _Arrow(place[name], number, "catalyst", "", False, 0.0)
             for name in species
             if name in regulators
         ]
@@ -303,11 +321,12 @@ def _draw_box(
     label: str,
     font: float,
     name: str,
-    is_species: bool,
+    face: str,
 ) -> Any:
     from matplotlib.patches import FancyBboxPatch
 
     corner, size = centre - half_size, 2.0 * half_size
+    is_species = face != _REACTION_FACE  # or a variable
     # boxstyle adds its pad outside, so it is 0 and the box is exactly what the layout knows.
     style = f"round,pad=0,rounding_size={0.8 * half_size[1]:.4f}" if is_species else "square,pad=0"
     patch = FancyBboxPatch(
@@ -315,7 +334,7 @@ def _draw_box(
         float(size[0]),
         float(size[1]),
         boxstyle=style,
-        facecolor=_SPECIES_FACE if is_species else _REACTION_FACE,
+        facecolor=face,
         edgecolor=OKABE_ITO[0] if is_species else GREY,
         linewidth=1.2 if is_species else 0.8,
         zorder=3.0,
@@ -372,7 +391,7 @@ def _draw_arrow(
         gid=f"{arrow.role} {patches[arrow.species].get_gid()}, {patches[arrow.reaction].get_gid()}",
     )
     ax.add_patch(line)
-    if arrow.molecules == 1:
+    if not arrow.molecules:
         return
     # The visible part of the line lies between the two boxes; the number stands in its middle.
     direction = end - start
@@ -384,7 +403,7 @@ def _draw_arrow(
     ax.text(
         float(middle[0]),
         float(middle[1]),
-        str(arrow.molecules),
+        arrow.molecules,
         fontsize=_COUNT_FONT,
         color=colour,
         ha="center",
@@ -400,15 +419,17 @@ def _reach(direction: NDArray[np.float64], half_size: NDArray[np.float64]) -> fl
         return float(np.min(half_size / np.abs(direction)))
 
 
-def _add_legend(ax: Axes, arrows: Sequence[_Arrow], width: float, *, has_reactions: bool) -> float:
+def _add_legend(ax: Axes, arrows: Sequence[_Arrow], width: float, faces: frozenset[str]) -> float:
     """Explain boxes and lines below the picture, and return the height this takes in inches."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Patch(facecolor=_SPECIES_FACE, edgecolor=OKABE_ITO[0], linewidth=1.2, label="species")
+        Patch(facecolor=face, edgecolor=OKABE_ITO[0], linewidth=1.2, label=_KINDS[face])
+        for face in (_SPECIES_FACE, _VARIABLE_FACE)
+        if face in faces
     ]
-    if has_reactions:
+    if _REACTION_FACE in faces:
         handles.append(
             Patch(facecolor=_REACTION_FACE, edgecolor=GREY, linewidth=0.8, label="reaction")
         )

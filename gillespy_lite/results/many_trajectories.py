@@ -73,7 +73,8 @@ class ManyTrajectories(Recorded):
         Returns
         -------
         ndarray, shape (n_times, n_columns), or (n_times,) if `name` is given
-            In molecules for species; nan without trajectories.
+            In molecules for species, or molecules per volume for those that a compartment shows as
+            concentrations; nan without trajectories.
         """
         return self._statistic("mean", name)
 

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..network import Network
-from .columns import Name, name_text, unknown_name_message
+from .columns import (
+    Name,
+    constant_size,
+    is_concentration,
+    name_text,
+    size_name,
+    stored_name,
+    unknown_name_message,
+)
 from .files import write_csv
 from .many_trajectories import ManyTrajectories
 from .provenance import Provenance
@@ -128,7 +136,7 @@ class EnsembleStatistics(ManyTrajectories):
         paths = [self._quantile_of_column(probabilities, column) for column in self.columns]
         return np.stack(paths, axis=-1)
 
-    def histogram(self, name: Name, t: float) -> tuple[IntArray, IntArray]:
+    def histogram(self, name: Name, t: float) -> tuple[NDArray[Any], IntArray]:
         """Return how many trajectories have which count at one time.
 
         Parameters
@@ -140,9 +148,10 @@ class EnsembleStatistics(ManyTrajectories):
 
         Returns
         -------
-        edges : ndarray, shape (n_bins + 1,), int64
+        edges : ndarray, shape (n_bins + 1,), int64 or float64
             Bin b holds counts from ``edges[b]``, included, to ``edges[b + 1]``, excluded; the
-            bins are as narrow as recorded, and empty ones at both ends are left out.
+            bins are as narrow as recorded, and empty ones at both ends are left out. float64 of
+            what is shown as a concentration.
         counts : ndarray, shape (n_bins,), int64
             Trajectories in each bin.
 
@@ -159,7 +168,51 @@ class EnsembleStatistics(ManyTrajectories):
             raise ValueError("a histogram needs at least one trajectory, and there is none")
         first, last = int(occupied[0]), int(occupied[-1])
         edges = np.arange(first, last + 2, dtype=np.int64) * self.bin_widths[row, column]
-        return edges, self.bin_counts[row, column, first : last + 1]
+        return self._shown(edges, name), self.bin_counts[row, column, first : last + 1]
+
+    def amount(self, name: Name) -> tuple[FloatArray, FloatArray]:
+        """Return mean and standard deviation of what was recorded under a name.
+
+        ``mean(name)`` and ``std(name)`` may be those of a concentration.
+
+        Parameters
+        ----------
+        name : str, Species or Observable
+            A recorded name.
+
+        Returns
+        -------
+        mean, std : ndarray, shape (n_times,)
+            In molecules for species.
+        """
+        column = self._column(name)
+        return read_only(self._moment("mean")[:, column]), np.sqrt(self._moment("var")[:, column])
+
+    def concentration(self, name: Name) -> tuple[FloatArray, FloatArray]:
+        """Return mean and standard deviation of what is in a compartment of constant size.
+
+        Parameters
+        ----------
+        name : str, Species or Observable
+            A recorded name, of something in one of ``network.compartments``.
+
+        Returns
+        -------
+        mean, std : ndarray, shape (n_times,)
+            In molecules per volume.
+
+        Raises
+        ------
+        KeyError
+            If it is in no compartment, or was not recorded.
+        ValueError
+            If the size may change: then the moments of amounts do not give those of concentrations.
+        """
+        text = stored_name(self.network, name_text(name))
+        size_name(self.network, text)
+        mean, std = self.amount(name)
+        size = constant_size(self.network, text)
+        return mean / size, std / size
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the statistics as a pandas table; without pandas, `MissingExtraError`.
@@ -229,10 +282,10 @@ class EnsembleStatistics(ManyTrajectories):
         return array
 
     def _column(self, name: Name) -> int:
-        text = name_text(name)
+        text = stored_name(self.network, name_text(name))
         if text in self.columns:
             return self.columns.index(text)
-        if text in self.network.observable_names or text in self.network.species_names:
+        if text in self.network.observable_names or text in self.network.state_names:
             raise KeyError(
                 f"{text!r} was not recorded, and statistics cannot be computed afterwards; "
                 f"add it to outputs= and run again (recorded: {listed(self.columns)})"
@@ -269,16 +322,39 @@ class EnsembleStatistics(ManyTrajectories):
             lower = np.searchsorted(cumulative, below, side="right")
             upper = np.searchsorted(cumulative, np.ceil(positions), side="right")
             paths[..., row] = lower + (upper - lower) * (positions - below)
-        return paths
+        return self._shown(paths, name)
 
-    def _statistic(self, which: str, name: Name | None) -> NDArray[Any]:
+    def _shown(self, numbers: NDArray[Any], name: Name, power: int = 1) -> NDArray[Any]:
+        """Return numbers about amounts as such about concentrations, where these are shown."""
+        text = stored_name(self.network, name_text(name))
+        if not is_concentration(self.network, text):
+            return numbers
+        return np.asarray(numbers / constant_size(self.network, text) ** power)
+
+    def _shown_or_nan(self, numbers: NDArray[Any], name: str, power: int = 1) -> NDArray[Any]:
+        """Return the same, with nan where it is not known: one column must not cost the others."""
+        try:
+            return self._shown(numbers, name, power)
+        except ValueError:
+            return np.full(numbers.shape, np.nan)
+
+    def _moment(self, which: str) -> NDArray[Any]:
+        """Return statistics of what was recorded, of shape (n_times, n_columns)."""
         if which == "var":
             squares = np.diagonal(self.comoments, axis1=1, axis2=2)
-            table = self._with_enough(squares, 2) / max(1, self.n_trajectories - 1)
-        else:
-            kept = {"mean": self.means, "minimum": self.minima, "maximum": self.maxima}
-            table = self._with_enough(kept[which], 1)
-        return read_only(table if name is None else table[:, self._column(name)])
+            return self._with_enough(squares, 2) / max(1, self.n_trajectories - 1)
+        kept = {"mean": self.means, "minimum": self.minima, "maximum": self.maxima}
+        return self._with_enough(kept[which], 1)
+
+    def _statistic(self, which: str, name: Name | None) -> NDArray[Any]:
+        table, power = self._moment(which), 2 if which == "var" else 1
+        if name is not None:
+            return read_only(self._shown(table[:, self._column(name)], name, power))
+        if any(is_concentration(self.network, column) for column in self.columns):
+            columns = enumerate(self.columns)
+            shown = [self._shown_or_nan(table[:, i], column, power) for i, column in columns]
+            table = np.stack(shown, axis=-1)
+        return read_only(table)
 
     def _statistics_at(self, row: int) -> FloatArray:
         return np.stack([table[row] for table in self._tables().values()], axis=-1)
@@ -286,6 +362,8 @@ class EnsembleStatistics(ManyTrajectories):
     def _covariance_at(self, row: int, names: Sequence[Name] | None) -> FloatArray:
         matrix = self._with_enough(self.comoments[row], 2) / max(1, self.n_trajectories - 1)
         if names is None:
-            return np.asarray(matrix)
+            scale = np.array([self._shown_or_nan(np.ones(()), column) for column in self.columns])
+            return np.asarray(matrix * np.outer(scale, scale))
         chosen = [self._column(name) for name in names]
-        return np.asarray(matrix[np.ix_(chosen, chosen)])
+        scale = np.array([self._shown(np.ones(()), name) for name in names])
+        return np.asarray(matrix[np.ix_(chosen, chosen)] * np.outer(scale, scale))

@@ -30,19 +30,20 @@ __all__ = ["Trajectory"]
 class Trajectory(RecordedPaths):
     """One path of the network: sampled on a grid, event by event, or solved as rate equations.
 
-    ``trajectory["P"]`` is the path of species, variable or observable ``P``, of shape (n_times,).
+    ``trajectory["P"]`` is the path of whatever the network calls ``P``, of shape (n_times,): a
+    species, a variable, an observable, a parameter, or a reaction, whose propensity it is.
 
     Attributes
     ----------
     times : ndarray, shape (n_times,), float64
         Times of the rows, in the time unit of the rate constants.
     counts : ndarray, shape (n_times, n_species_columns), int64 (float64 for method "ode")
-        Molecules at these times. A count at time t includes any event at t. The columns of
-        variables, which method "ode" alone can follow, come last, in their own units.
+        Molecules at these times. A count at time t includes any event at t. Of method "ode", the
+        variables come last, in their own units.
     species : tuple of str
-        Names of the columns of `counts`: species, then variables.
+        Names of the columns of `counts`: species, and of method "ode" variables.
     values : ndarray, shape (n_times, n_observables), float64
-        Recorded observables, each in its own unit.
+        Recorded observables, each in its own unit; where molecules are counted, variables as well.
     observables : tuple of str
         Names of the columns of `values`; may be empty.
     network, provenance : Network, Provenance

@@ -1,0 +1,95 @@
+"""Functions of the language that no mathematical library of a compiler has, and their slopes.
+
+References
+----------
+Gautschi (1967), Computational aspects of three-term recurrence relations, SIAM Review 9:24,
+doi:10.1137/1009002. NIST Digital Library of Mathematical Functions, 13.3.15 and 13.5.1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .jit import inlined, part
+
+__all__ = ["factorial", "factorial_slope", "kummer_ratio", "kummer_ratio_slopes"]
+
+_MOST_TERMS = 1e6
+_STEP = 1e-3  # of differences, relative to 1 + the size of what is changed
+
+
+@inlined
+def factorial(x):
+    """Return Gamma(x + 1); nan at the negative whole numbers, where it has no limit."""
+    y = x + 1.0
+    if not y > -np.inf or (y < 0.0 and y == np.floor(y)):
+        return np.nan
+    # Where doubles end; Python's own `gamma` would raise there.
+    return math.gamma(y) if y != 0.0 and y < 171.6243769563027 else np.inf
+
+
+@inlined
+def _five_points(beyond, above, below, before, step):
+    """Return a slope from values at +2, +1, -1 and -2 steps; the error is of fourth order."""
+    return (8.0 * (above - below) - (beyond - before)) / (12.0 * step)
+
+
+@part
+def factorial_slope(x):
+    """Return the slope of `factorial`, to about ten digits."""
+    h = _STEP * (1.0 + abs(x))
+    return _five_points(
+        factorial(x + 2.0 * h), factorial(x + h), factorial(x - h), factorial(x - 2.0 * h), h
+    )
+
+
+@part
+def kummer_ratio(a, b, z):
+    """Return M(a + 1, b + 1, z) / M(a, b, z) of Kummer's function M = 1F1.
+
+    It is nan where M has a pole (b a whole number up to 0), for arguments that are not finite, and
+    where a million terms are too few.
+    """
+    size = max(abs(z), np.sqrt(abs(z) * (abs(a) + abs(b))))
+    # Beyond so many terms each is below 1/16, and sixteen more leave nothing to see.
+    n_terms = 16.0 + np.floor(max(0.0, 2.0 * size - 0.5 * b))
+    if not n_terms < _MOST_TERMS or (b <= 0.0 and b == np.floor(b)) or not abs(b) < np.inf:
+        return np.nan
+    # DLMF 13.5.1, from the last term to the first: forwards, such a fraction can seem to converge
+    # to a wrong value (Gautschi 1967 on recurrences explains why backwards is safe).
+    fraction, n = 1.0, n_terms
+    while n > 0.0:
+        fraction = 1.0 + (a + n) * z / ((b + (2.0 * n - 1.0)) * (b + 2.0 * n)) / fraction
+        fraction = (
+            1.0
+            + (a - b - (n - 1.0)) * z / ((b + (2.0 * n - 2.0)) * (b + (2.0 * n - 1.0))) / fraction
+        )
+        n -= 1.0
+    return 1.0 / fraction
+
+
+@part
+def kummer_ratio_slopes(a, b, z, value):
+    """Return the slopes of `kummer_ratio`, whose value is `value`, by a, b and z."""
+    h = _STEP * (1.0 + abs(a))
+    by_a = _five_points(
+        kummer_ratio(a + 2.0 * h, b, z),
+        kummer_ratio(a + h, b, z),
+        kummer_ratio(a - h, b, z),
+        kummer_ratio(a - 2.0 * h, b, z),
+        h,
+    )
+    h = _STEP * abs(b)  # never to 0, where the ratio has a pole
+    by_b = _five_points(
+        kummer_ratio(a, b + 2.0 * h, z),
+        kummer_ratio(a, b + h, z),
+        kummer_ratio(a, b - h, z),
+        kummer_ratio(a, b - 2.0 * h, z),
+        h,
+    )
+    # From DLMF 13.3.15, M'(a, b, z) = (a / b) M(a + 1, b + 1, z).
+    next_ratio = kummer_ratio(a + 1.0, b + 1.0, z)
+    by_z = value * ((a + 1.0) / (b + 1.0) * next_ratio - a / b * value)
+    return by_a, by_b, by_z

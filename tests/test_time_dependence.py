@@ -1,0 +1,276 @@
+"""Rates that depend on the time, exactly: the laws, any look-ahead, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from laws import ALPHA, chi_square_pvalue, poisson_law
+
+import gillespy_lite as gl
+from gillespy_lite.errors import BadPropensityError, MethodError, SimulationError
+from gillespy_lite.kernels import jump_loop
+from gillespy_lite.kernels.walking import (
+    ALL_DONE,
+    COMPLETIONS_FULL,
+    EVENTS_FULL,
+    EXECUTIONS_FULL,
+    N_BUFFERED,
+)
+from gillespy_lite.run_plan import RunPlan, plan_run
+
+EXACT = sorted(name for name, method in gl.METHODS.items() if method.is_exact)
+N_PVALUES = 60
+SMALLEST = ALPHA / N_PVALUES
+
+# Exact law H: X(t) ~ Poisson(m(t)), m' = k (1 + sin w t) - g m.
+WAVE = "species X\nparam k = {k}, w = 1.3, g = 0.7\nmake: 0 -> X @ k*(1 + sin(w*t))\nX -> 0 @ g"
+WAVE_MEANS = {1.0: 23.303489397, 5.0: 17.802927625, 10.0: 20.431811099}
+N = 4000
+
+
+def wave_pvalues(network: gl.Network, method: str, look_ahead: float, rng: int) -> list[float]:
+    runs = gl.ensemble(network, [0, *WAVE_MEANS], N, method=method, rng=rng, look_ahead=look_ahead)
+    return [chi_square_pvalue(runs.at(t, "X"), poisson_law(mean)) for t, mean in WAVE_MEANS.items()]
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("look_ahead", [0.0, 0.03, 50.0])
+def test_wave_of_births_follows_its_law_for_any_look_ahead(method, look_ahead):
+    assert min(wave_pvalues(gl.Network.parse(WAVE.format(k=20)), method, look_ahead, 1)) > SMALLEST
+
+
+@pytest.mark.statistical
+def test_wave_that_is_5_percent_higher_is_told_apart():
+    # What the test above can see, with its 4000 trajectories.
+    assert min(wave_pvalues(gl.Network.parse(WAVE.format(k=21)), "direct", 0.0, 1)) < 1e-8
+
+
+def drive(plan: RunPlan, n_rows: int, budget: int, run: Any = None) -> list[np.ndarray]:
+    """Run `n_rows` trajectories `budget` steps at a time; return all that they wrote."""
+    walker, output, events = plan.walker(), plan.output(n_rows, 7), []
+    while True:
+        status = (run or plan.kernel)(plan.arrays, plan.request, walker, output, 5, budget)
+        walker = plan.with_room(walker, status)
+        n = int(walker.counter[N_BUFFERED])
+        events.append([c[:n].copy() for c in (output.event_time, output.event_reaction)])
+        walker.counter[N_BUFFERED] = 0
+        if status == ALL_DONE:
+            break
+        assert status in {1, EVENTS_FULL, COMPLETIONS_FULL, EXECUTIONS_FULL}
+    grid = [output.counts, output.values, output.hitting_time, output.n_events, output.outcome]
+    if plan.request.every_event:
+        return [np.concatenate(pieces) for pieces in zip(*events, strict=True)]
+    return grid
+
+
+def plan_for(network: gl.Network, method: str, times: Any, **changes: Any) -> RunPlan:
+    arguments: dict[str, Any] = {
+        "method": method,
+        "rng": 29,
+        "seed": None,
+        "outputs": None,
+        "stop_when": None,
+        "max_events": None,
+        "every_event": False,
+        "method_options": {},
+    }
+    return plan_run(network, times, **{**arguments, **changes})
+
+
+@pytest.mark.statistical
+def test_bound_taken_for_the_rate_is_told_apart(monkeypatch):
+    # The kernel's own source with a rejection that never rejects, 60 trajectories up to t = 1.
+    network = gl.Network.parse(WAVE.format(k=20))
+    law = poisson_law(WAVE_MEANS[1.0])
+    monkeypatch.setattr(jump_loop, "_happen", jump_loop._happen.py_func)
+
+    def pvalue() -> float:
+        plan = plan_for(network, "direct", [0.0, 1.0], method_options={"look_ahead": 1.0})
+        counts = drive(plan, 60, 10**9, plan.kernel.py_func)[0]
+        return chi_square_pvalue(counts[:, -1, 0], law)
+
+    assert pvalue() > 1e-4
+    monkeypatch.setattr(jump_loop, "uniform", lambda stream: 0.0)
+    assert pvalue() < 1e-8
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", EXACT)
+def test_short_pulse_far_ahead_is_never_missed(method):
+    # 0.001 long, after 99 units in which nothing happens: 10 births on average.
+    network = gl.Network.parse("species X\n0 -> X @ if(t > 99 and t < 99.001, 1e4, 0)")
+    runs = gl.ensemble(network, [0, 99, 100], 2000, method=method, rng=2)
+    assert (runs.at(99, "X") == 0).all()
+    assert chi_square_pvalue(runs.final("X"), poisson_law(10.0)) > SMALLEST
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", EXACT)
+def test_birth_rate_that_starts_at_zero_is_not_frozen(method):
+    network = gl.Network.parse("species X\n0 -> X @ 5*t")
+    runs = gl.ensemble(network, [0, 2], 2000, method=method, rng=3)
+    assert chi_square_pvalue(runs.final("X"), poisson_law(10.0)) > SMALLEST
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", EXACT)
+def test_rate_that_jumps_a_millionfold_follows_its_law(method):
+    # One birth a unit of time up to 5, then a million for 1e-5 of it.
+    network = gl.Network.parse("species X\n0 -> X @ if(t < 5, 1, if(t < 5.00001, 1e6, 0))")
+    runs = gl.ensemble(network, [0, 5, 6], 2000, method=method, rng=4)
+    assert chi_square_pvalue(runs.at(5, "X"), poisson_law(5.0)) > SMALLEST
+    assert chi_square_pvalue(runs.final("X"), poisson_law(15.0)) > SMALLEST
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", EXACT)
+def test_many_reactions_of_which_some_move_follow_their_laws(method):
+    # More than the direct method adds up afresh; each X decays, each Y is born at (1 + cos t).
+    text = "\n".join(f"X{i} -> 0 @ 0.5\n0 -> Y{i} @ 0.5*(1 + cos(t))" for i in range(20))
+    names = [f"X{i} = 4, Y{i}" for i in range(20)]
+    network = gl.Network.parse(f"species {', '.join(names)}\n{text}")
+    runs = gl.ensemble(network, [0, 3], 300, method=method, rng=5)
+    births = np.concatenate([runs.final(f"Y{i}") for i in range(20)])
+    assert chi_square_pvalue(births, poisson_law(0.5 * (3 + np.sin(3.0)))) > SMALLEST
+    left = np.concatenate([runs.final(f"X{i}") for i in range(20)])
+    share = np.exp(-1.5)
+    law = np.array([1, 4, 6, 4, 1]) * share ** np.arange(5) * (1 - share) ** np.arange(4, -1, -1)
+    assert chi_square_pvalue(left, law) > SMALLEST
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize(
+    ("rate", "match"),
+    [
+        ("1/(t - 3)", "is -0.333333"),
+        ("1/(t - 3)^2", "no bound"),
+        ("1/(3 - t)", "no bound"),
+        ("5 - t", "finite number, 0 or more"),
+        ("sqrt(4 - t)", "finite number, 0 or more|no bound"),
+    ],
+)
+def test_rate_without_a_meaning_is_an_error_that_names_it(method, rate, match):
+    network = gl.Network.parse(f"species X\nmake: 0 -> X @ {rate}")
+    with pytest.raises(BadPropensityError, match=match) as caught:
+        gl.simulate(network, 10, method=method, rng=1)
+    assert "'make'" in str(caught.value)
+    assert "X = " in str(caught.value)
+    assert caught.value.result.stopped == "error"
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_stop_at_a_time_is_exact_between_jumps(method):
+    for text in ("species X = 3\nX -> 0 @ 0.1", WAVE.format(k=20)):
+        network = gl.Network.parse(text)
+        runs = gl.ensemble(network, [0, 10], 20, method=method, rng=6, stop_when="t >= 3.25")
+        assert (runs.hitting_times == 3.25).all()
+        runs = gl.ensemble(network, [0, 10], 20, method=method, rng=6, stop_when="t > 3.25")
+        assert (runs.hitting_times == np.nextafter(3.25, 4)).all()
+
+
+def test_tau_leaping_refuses_what_moves_by_name():
+    for text, named in (
+        (WAVE.format(k=20), "'make'"),
+        ("species X\nvariable V = 1\nV' = -V\n0 -> X @ V", "'V'"),
+        ("species X\nlate: 0 -> X @ 1 delay 2", "'late'"),
+        ("species X\n0 -> X @ 1\nkick: at t >= 2: X = 5", "'kick'"),
+    ):
+        with pytest.raises(MethodError, match=named) as caught:
+            gl.simulate(gl.Network.parse(text), 1, method="tau_leaping", rng=1)
+        assert "direct, first_reaction, next_reaction" in str(caught.value)
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("option", [{"look_ahead": -1}, {"rtol": 0}, {"atol": 0}])
+def test_options_out_of_range_are_refused(method, option):
+    with pytest.raises(MethodError, match=next(iter(option))):
+        gl.simulate(gl.Network.parse("species X\n0 -> X @ t"), 1, method=method, **option)
+
+
+# A network in which everything moves at once.
+EVERYTHING = gl.Network.parse("""
+species A = 20, B, C
+variable V = 1, W = 0
+V' = 0.3*A - V
+W' = sin(t)
+A -> B @ 0.5 delay gamma(2, 0.5)
+B -> C @ 0.4*(1 + sin(3*t)) delay 0.7 consuming on completion
+0 -> A @ V + 2
+C -> 0 @ 1
+0 -> B @ 3
+kick: at t >= 1.5: A = A + 10, V = V/2
+when B > 12, after 0.3, not persistent: B = 0
+when V > 4: W = 0
+""")
+TIMES = np.linspace(0.0, 3.0, 13)
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"stop_when": "V > 5 or C > 6"}, {"method_options": {"look_ahead": 0.2}}],
+    ids=["plain", "stopped", "look_ahead"],
+)
+def test_stopping_a_kernel_anywhere_never_changes_a_path(method, changes):
+    plan = plan_for(EVERYTHING, method, TIMES, **changes)
+    usual = drive(plan, 4, 10**12)
+    for budget in (1, 7, 100):
+        for one, other in zip(usual, drive(plan, 4, budget), strict=True):
+            assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_draining_the_buffer_of_events_anywhere_never_changes_a_path(method):
+    plan = plan_for(EVERYTHING, method, TIMES, every_event=True)
+    usual = drive(plan, 1, 10**12)
+    assert usual[0].size > 50
+    for one, other in zip(usual, drive(plan, 1, 3), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_threads_and_chunks_give_identical_arrays(method):
+    def run(**how: Any) -> Any:
+        return gl.ensemble(EVERYTHING, TIMES, 40, method=method, rng=7, **how)
+
+    usual = run()
+    for threads, chunk_size in itertools.product((1, 2), (1, 7)):
+        other = run(threads=threads, chunk_size=chunk_size)
+        assert usual.counts.tobytes() == other.counts.tobytes()
+        assert usual.values.tobytes() == other.values.tobytes()
+    assert len({path.tobytes() for path in usual.counts}) == 40
+    summed = run(statistics=True)
+    assert np.allclose(summed.mean()[:, 0], usual.counts.mean(axis=0)[:, 0])
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_replay_passes_through_the_row_that_it_repeats(method):
+    runs = gl.ensemble(EVERYTHING, TIMES, 4, method=method, rng=8, look_ahead=0.5)
+    for i in range(4):
+        path = runs.replay(i)
+        assert path.n_events == runs.n_events[i] == path.times.size - 1
+        assert np.array_equal([path.at(t, "A") for t in TIMES], runs["A"][i])
+        assert {-1, 0, 1, 2, 3, 4} >= set(path.reactions.tolist())
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_compiled_kernel_repeats_its_python_source(method, monkeypatch):
+    plan = plan_for(EVERYTHING, method, TIMES)
+    compiled = drive(plan, 2, 10**12)
+    for part in ("_begin", "_settle", "_look_ahead", "_prepare", "_advance", "_happen"):
+        monkeypatch.setattr(jump_loop, part, getattr(jump_loop, part).py_func)
+    source = drive(plan, 2, 10**12, plan.kernel.py_func)
+    for one, other in zip(compiled, source, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_event_limit_counts_delayed_completions_and_events():
+    path = gl.simulate(EVERYTHING, TIMES, rng=9)
+    with pytest.raises(SimulationError, match=f"max_events = {path.n_events - 1}"):
+        gl.simulate(EVERYTHING, TIMES, rng=9, max_events=path.n_events - 1)
+    again = gl.simulate(EVERYTHING, TIMES, rng=9, max_events=path.n_events)
+    assert np.array_equal(again.counts, path.counts)
