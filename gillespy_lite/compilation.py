@@ -17,7 +17,7 @@ from .errors import NetworkError
 from .kernels.arrays import CUSTOM, GENERAL, PAIR, SCALED, ReactionArrays
 from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
 from .kernels.rate_equations import RateEquations
-from .kernels.sum_tree import ARITY, first_leaf
+from .kernels.sum_tree import ARITY, DENSE_LIMIT, first_leaf
 from .mass_action import propensity_expression, rate_expression
 from .network import Network, Reaction
 from .rate_laws import Call, Expression, Number, Symbol
@@ -37,6 +37,11 @@ __all__ = [
     "state_change_entries",
     "state_change_matrix",
 ]
+
+# Lists of dependent reactions for every reaction may have this many entries in all; above, they are
+# kept for every species, and a reaction has those of the species that it changes. A network of
+# 58,276 reactions would otherwise need 64 million entries, 2 GB, and a minute to make them.
+_MOST_ENTRIES = 2_000_000
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -273,7 +278,7 @@ def _build_structure(network: Network) -> _Structure:
         divisor = 1.0
         if not custom:
             divisor = float(prod(factorial(count) for _, count in _molecules(reaction.reactants)))
-        if custom or "t" in symbols or not symbols.isdisjoint(index):
+        if custom or "t" in symbols or not index.keys().isdisjoint(symbols):
             form[j] = CUSTOM if custom else SCALED
             law_factor[j] = 1.0 if custom else 1.0 / divisor
             writer.add(rate)
@@ -297,14 +302,12 @@ def _build_structure(network: Network) -> _Structure:
     changes = [
         _net_change((-1, r.reactants), (1, r.products), index=index) for r in network.reactions
     ]
-    dependents = [*_dependents(none, reactants, law_species, changes), list(range(n))]
+    readers = _readers(none, reactants, law_species)
+    lists = _dependent_lists(form, readers, [*changes, {}], {n: list(range(n))})
     order, own = _leaping_orders(network, index)
     reactant_start, reactant = _lists(reactants)
     padded = _padded_changes(changes, none)
     change_start, change_species = _lists([species for species, _ in one] for one in padded)
-    dependent_start, dependent = _lists(dependents)
-    law_start, law_dependent = _lists([k for k in one if form[k] != PAIR] for one in dependents)
-    node_start, node = _lists(_tree_nodes(n, dependents))
     law_species_start, law_species_entries = _lists(law_species)
     arrays = ReactionArrays(
         form=form,
@@ -319,12 +322,7 @@ def _build_structure(network: Network) -> _Structure:
         change_start=change_start,
         change_species=change_species,
         change=_integers([by for one in padded for _, by in one]),
-        dependent_start=dependent_start,
-        dependent=dependent,
-        law_dependent_start=law_start,
-        law_dependent=law_dependent,
-        node_start=node_start,
-        node=node,
+        **lists,
         law_species_start=law_species_start,
         law_species=law_species_entries,
         highest_order=order,
@@ -368,31 +366,19 @@ def _build_steps(
     def entries(start: IntArray, flat: IntArray) -> list[list[int]]:
         return [flat[start[j] : start[j + 1]].tolist() for j in range(n)]
 
-    dependents = _dependents(
+    readers = _readers(
         n_states,
         entries(arrays.reactant_start, arrays.reactant),
         entries(arrays.law_species_start, arrays.law_species),
-        changes,
     )
-    dependents[n] = list(range(n))
-    dependents[n + 1] = np.flatnonzero(arrays.moves).tolist()
+    everything, moving = list(range(n)), np.flatnonzero(arrays.moves).tolist()
     padded = _padded_changes(changes, n_states)
     change_start, change_species = _lists([species for species, _ in one] for one in padded)
-    dependent_start, dependent = _lists(dependents)
-    law_start, law_dependent = _lists(
-        [k for k in one if arrays.form[k] != PAIR] for one in dependents
-    )
-    node_start, node = _lists(_tree_nodes(n, dependents))
     lists = {
+        **_dependent_lists(arrays.form, readers, changes, {n: everything, n + 1: moving}),
         "change_start": change_start,
         "change_species": change_species,
         "change": _integers([by for one in padded for _, by in one]),
-        "dependent_start": dependent_start,
-        "dependent": dependent,
-        "law_dependent_start": law_start,
-        "law_dependent": law_dependent,
-        "node_start": node_start,
-        "node": node,
     }
     return lists, tuple(frozenset(one) for one in changes)
 
@@ -406,18 +392,55 @@ def _padded_changes(changes: list[dict[int, int]], none: int) -> list[list[tuple
     return [[*one.items(), *[(none, 0)] * (length - len(one))] for one in changes]
 
 
-def _dependents(
-    n_states: int,
-    reactants: list[list[int]],
-    law_species: list[list[int]],
-    changes: list[dict[int, int]],
+def _readers(
+    n_states: int, reactants: list[list[int]], law_species: list[list[int]]
 ) -> list[list[int]]:
-    """For each change of the state, the reactions whose propensity it changes."""
+    """For each species and variable, the reactions whose propensity depends on it, in order."""
     readers: list[list[int]] = [[] for _ in range(n_states)]
     for j, read in enumerate(zip(reactants, law_species, strict=True)):
         for species in {*read[0], *read[1]}:
             readers[species].append(j)
-    return [sorted(set().union(*(readers[species] for species in change))) for change in changes]
+    return readers
+
+
+def _dependent_lists(
+    form: IntArray,
+    readers: list[list[int]],
+    changes: Sequence[Mapping[int, int]],
+    given: Mapping[int, list[int]],
+) -> dict[str, IntArray]:
+    """Return the lists of reactions whose propensities each step changes, for `ReactionArrays`.
+
+    `changes` says what each step changes, `given` the lists of steps that change something else.
+    """
+    n_entries = sum(len(readers[species]) for one in changes for species in one)
+    if n_entries <= _MOST_ENTRIES or form.size <= DENSE_LIMIT:
+        lists = [
+            given.get(step, sorted(set().union(*(readers[species] for species in one))))
+            for step, one in enumerate(changes)
+        ]
+        parts = [[step] for step in range(len(changes))]
+    else:
+        lists = [*readers, *given.values()]
+        place = {step: len(readers) + i for i, step in enumerate(given)}
+        parts = [
+            [place[step]] if step in place else [species for species in one if readers[species]]
+            for step, one in enumerate(changes)
+        ]
+    part_start, part = _lists(parts)
+    dependent_start, dependent = _lists(lists)
+    law_start, law_dependent = _lists([k for k in one if form[k] != PAIR] for one in lists)
+    node_start, node = _lists(_tree_nodes(form.size, lists))
+    return {
+        "part_start": part_start,
+        "part": part,
+        "dependent_start": dependent_start,
+        "dependent": dependent,
+        "law_dependent_start": law_start,
+        "law_dependent": law_dependent,
+        "node_start": node_start,
+        "node": node,
+    }
 
 
 def _tree_nodes(n_reactions: int, dependents: list[list[int]]) -> Iterable[list[int]]:

@@ -164,6 +164,7 @@ def _refuse_end_of_trigger(line: Line, trigger: Expression) -> NoReturn:
 
 def _read_assignments(line: Line, words: dict[str, int], parts: Parts) -> dict[str, Expression]:
     assigned: dict[str, Expression] = {}
+    known: set[str] = set()
     while True:
         if line.token.kind == "end":
             line.refuse(f"what the event assigns is missing: {_EXAMPLE}")
@@ -171,13 +172,20 @@ def _read_assignments(line: Line, words: dict[str, int], parts: Parts) -> dict[s
             line.refuse(
                 "an event assigns values, as in A = 50; a reaction stands on a line of its own"
             )
+        bracket = line.token if line.token.text == "[" else None
+        line.place += bracket is not None
         target, token = line.name("an event assigns to a species or variable, as in A = 50")
-        if target in assigned:
+        if bracket is not None:
+            if line.token.text != "]":
+                line.refuse("this bracket holds one name: write ] behind it", bracket.start)
+            line.place += 1
+        if target in known:
             line.refuse(
                 f"the event assigns {target!r} twice; its assignments are made at once, so only "
                 "one can hold",
                 token.start,
             )
+        known.add(target)
         parts[f"target {target}"] = token.start
         words.setdefault(target, token.start)
         if line.token.text != "=":
@@ -186,7 +194,8 @@ def _read_assignments(line: Line, words: dict[str, int], parts: Parts) -> dict[s
         parts[f"value {target}"] = line.token.start
         if line.token.kind == "end" or line.token.text == ",":
             line.refuse(f"the value of {target!r} is missing after =")
-        assigned[target] = line.expression(words, in_list=True)
+        written = target if bracket is None else f"[{target}]"
+        assigned[written] = line.expression(words, in_list=True)
         if line.token.kind == "end":
             return assigned
         if line.token.text != ",":

@@ -43,6 +43,11 @@ _RATE = re.compile(
     rf"|{_NAME}"
     r"|(?P<sign>\*\*|==|!=|<=|>=|[-+*/^(),<>=@:]))"
 )
+# An event may assign to [S]. Elsewhere in it brackets are what other languages write.
+_EVENT = re.compile(
+    _RATE.pattern.removesuffix("))")
+    + rf"|\[(?=[^\[\]=]*\][{_SPACES}]*=(?!=))|\](?=[{_SPACES}]*=(?!=))))"
+)
 # Before @, 2E+2S is 2 E + 2 S and not 200 S, so a number has no exponent, unless it is negative,
 # which cannot mean anything else.
 _SIDE = re.compile(
@@ -140,13 +145,13 @@ def split_line(line: str, refuse: Refuse, statement: Statement) -> Iterator[Toke
     """
     place, end_of_text = 0, len(line.rstrip(_SPACES))
     side = _SIDE if statement == "reaction" else None  # up to an @
-    pattern = side or (_CONTENTS if statement == "contents" else _RATE)
+    pattern = side or {"contents": _CONTENTS, "event": _EVENT}.get(statement, _RATE)
     depth = 0  # of brackets around a coefficient, in a side
     while place < end_of_text:
         match = pattern.match(line, place)
         if match is None:
             start = _SPACE.match(line, place).end()  # type: ignore[union-attr]  # it always matches
-            _refuse_character(line, start, refuse, statement, in_rate=pattern is _RATE)
+            _refuse_character(line, start, refuse, statement, in_rate=pattern in (_RATE, _EVENT))
         kind = match.lastgroup or ""
         start, end = match.span(kind)
         text = line[start:end]
@@ -161,7 +166,9 @@ def split_line(line: str, refuse: Refuse, statement: Statement) -> Iterator[Toke
                     kind, text, end = "arrow", arrow, start + len(arrow)
                     pattern, depth = side or pattern, 0
                 else:
-                    _check_sign(line, start, end, refuse, statement, in_rate=pattern is _RATE)
+                    _check_sign(
+                        line, start, end, refuse, statement, in_rate=pattern in (_RATE, _EVENT)
+                    )
             elif text == "@":
                 pattern, side = _RATE, None
             elif side is not None and text in "()":

@@ -19,7 +19,7 @@ from .kernels.event_handling import (
     EventStore,
 )
 from .network import Network
-from .rate_laws import Call, Expression, Number
+from .rate_laws import Call, Expression, Number, Symbol
 
 __all__ = [
     "CompiledEvents",
@@ -79,6 +79,14 @@ def _build(network: Network, moving: frozenset[str], finite: frozenset[str]) -> 
     )
     assignments = [pair for one in network.events for pair in one.assignments]
     value, value_depth = compile_expressions(network, [expression for _, expression in assignments])
+    size, size_depth = compile_expressions(
+        network,
+        [
+            _size_of(network, name) if name in one.as_concentrations else None
+            for one in network.events
+            for name, _ in one.assignments
+        ],
+    )
     depends = [_depends_on_time(one, moving, index) for one in triggers]
     read: set[int] = set()
     for one, how in zip(triggers, depends, strict=True):
@@ -91,6 +99,7 @@ def _build(network: Network, moving: frozenset[str], finite: frozenset[str]) -> 
             delay=delay,
             priority=priority,
             value=value,
+            size=size,
             persistent=_flags(one.persistent for one in network.events),
             initially=_flags(one.initially for one in network.events),
             at_trigger=_flags(one.values == "trigger" for one in network.events),
@@ -100,9 +109,15 @@ def _build(network: Network, moving: frozenset[str], finite: frozenset[str]) -> 
             finite=_flags(name in finite for name, _ in assignments),
             read=np.array(sorted(read), dtype=np.int64),
         ),
-        max(trigger_depth, delay_depth, priority_depth, value_depth),
+        max(trigger_depth, delay_depth, priority_depth, value_depth, size_depth),
         tuple(event_label(network, e) for e in range(len(network.events))),
     )
+
+
+def _size_of(network: Network, name: str) -> Expression:
+    place = network.compartment_of(name)
+    assert place is not None  # `find_problem` sees to it
+    return Symbol(place.size)
 
 
 def _flags(values: Iterable[bool]) -> np.ndarray:

@@ -112,6 +112,13 @@ class Event:
             *(value for _, value in self.assignments),
         )
 
+    def written_assignments(self) -> tuple[tuple[str, Expression], ...]:
+        """Return targets and values, targets as they are written: ``[S]`` for a concentration."""
+        return tuple(
+            (f"[{target}]" if target in self.as_concentrations else target, value)
+            for target, value in self.assignments
+        )
+
     def __str__(self) -> str:
         """Return the event in the language."""
         word = "at" if "t" in self.trigger.symbols() else "when"
@@ -123,9 +130,6 @@ class Event:
             *(["initially true"] if self.initially else []),
             *(["values at trigger"] if self.values == "trigger" else []),
         ]
-        assignments = ", ".join(
-            f"[{target}] = {value}" if target in self.as_concentrations else f"{target} = {value}"
-            for target, value in self.assignments
-        )
+        assignments = ", ".join(f"{one} = {value}" for one, value in self.written_assignments())
         label = f"{self.name}: " if self.name else ""
         return f"{label}{', '.join(clauses)}: {assignments}"

@@ -225,7 +225,7 @@ def _weighted_sum(weights: np.ndarray, names: tuple[str, ...]) -> str:
 def _event_words(event: Event) -> str:
     """Say what an event waits for and does."""
     name = f"'{event.name}' " if event.name else ""
-    assigned = ", ".join(f"{target} = {value}" for target, value in event.assignments)
+    assigned = ", ".join(f"{target} = {value}" for target, value in event.written_assignments())
     lines = [f"{name}when {event.trigger}", f"sets            {assigned}"]
     if event.delay is not None:
         values = "as they were at the trigger" if event.values == "trigger" else "of that moment"

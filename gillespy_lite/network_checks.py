@@ -153,7 +153,7 @@ def find_problem(
         _check_initials(names, species, variables, parameters),
         _check_observables(names, observables),
         _check_reactions(names, reactions),
-        _check_events(names, events, observables),
+        _check_events(names, events, observables, compartments),
         _check_rules(names, rules),
         _check_changes(variables, rules, reactions, events),
         _check_compartments(names, compartments),
@@ -397,11 +397,15 @@ def _is_condition(expression: Expression, conditions: Container[str]) -> bool:
 
 
 def _check_events(
-    names: _Names, events: Sequence[Event], observables: Sequence[Observable]
+    names: _Names,
+    events: Sequence[Event],
+    observables: Sequence[Observable],
+    compartments: Sequence[Compartment],
 ) -> Iterator[Problem]:
     if not events:
         return
     allowed = {**names.declared, "t": ("", 0)}
+    inside = {name for one in compartments for name in one.contents}
     conditions: set[str] = set()
     for observable in observables:
         if _is_condition(observable.expression, conditions):
@@ -425,6 +429,12 @@ def _check_events(
                 yield from _check_expression(names, timing, allowed, owner, subject, part)
         for target, value in event.assignments:
             problem = _target_problem(names, label, target)
+            if not problem and target in event.as_concentrations and target not in inside:
+                problem = (
+                    f"{label} assigns the concentration [{target}], but {target!r} is in no "
+                    f"compartment; write compartment V: {target} with the size V, or assign the "
+                    f"amount {target}"
+                )
             if problem:
                 see = names.declared.get(target)
                 yield Problem(problem, "event", index, target, see=see, part=f"target {target}")

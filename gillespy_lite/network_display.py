@@ -164,7 +164,7 @@ def _event_cells(event: Event) -> tuple[str, str, str]:
 
 
 def _assignment_text(event: Event) -> str:
-    return ", ".join(f"{target} = {value}" for target, value in event.assignments)
+    return ", ".join(f"{target} = {value}" for target, value in event.written_assignments())
 
 
 def _side_latex(terms: Terms) -> str:
@@ -201,9 +201,15 @@ def _event_latex(event: Event) -> str:
         *([r"\text{initially true}"] if event.initially else []),
         *([r"\text{values at trigger}"] if event.values == "trigger" else []),
     ]
+    names = (
+        rf"\left[{latex_name(target)}\right]"
+        if target in event.as_concentrations
+        else latex_name(target)
+        for target, _ in event.assignments
+    )
     assignments = (
-        rf"{latex_name(target)} \leftarrow {value.to_latex()}"
-        for target, value in event.assignments
+        rf"{name} \leftarrow {value.to_latex()}"
+        for name, (_, value) in zip(names, event.assignments, strict=True)
     )
     comma = r",\ "
     return f"{comma.join(clauses)} &: {comma.join(assignments)}"

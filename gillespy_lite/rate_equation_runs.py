@@ -37,7 +37,7 @@ from .kernels.random import seed_stream
 from .mass_action import rate_expression
 from .methods.ode import Ode, RateEquationSystem, bernstein_form
 from .network import Network
-from .rate_laws import Call, Expression, Number
+from .rate_laws import Call, Expression, Number, Symbol
 from .results import Trajectory
 from .run_plan import RunPlan
 
@@ -520,7 +520,9 @@ def observed_values(plan: RunPlan, amounts: np.ndarray, times: np.ndarray) -> np
     expressions = {one.name: one.expression for one in network.observables}
     values = np.empty((times.size, len(plan.observables)))
     for column, name in enumerate(plan.observables):
-        values[:, column] = network.expanded(expressions[name]).evaluate(state)
+        # In samples, variables stand among them.
+        expression = expressions.get(name, Symbol(name))
+        values[:, column] = network.expanded(expression).evaluate(state)
     return values
 
 

@@ -212,7 +212,7 @@ def _trajectory(
     if times.size == 0:
         # Trouble before anything was recorded: the state at the start is known all the same.
         start = np.array(plan.request.initial_state[None, :-1])
-        times, counts = plan.times[:1], start[:, plan.request.columns]
+        times, counts = plan.times[:1], start[:, plan.request.columns].astype(np.int64)
         values = observed_values(plan, start, times)
         reactions = None if reactions is None else np.array([-1])
         end_time = float(plan.times[0])

@@ -946,3 +946,33 @@ def test_pictures_show_real_amounts_and_delays():
     drawn = {patch.get_gid() for patch in axes.patches}
     assert {"species A", "variable X", "variable Y"} <= drawn
     pyplot.close("all")
+
+
+def test_an_event_may_assign_a_concentration():
+    network = Network.parse(
+        "species A = 10, B\nparam V = 2\ncompartment V: A, [B]\nA -> B @ 1\n"
+        "when A > 5, after 2: [B] = B/V + 1, A = 3"
+    )
+    (event,) = network.events
+    assert event.as_concentrations == ("B",)
+    assert event == Event(Symbol("A") > 5, {"[B]": Symbol("B") / Symbol("V") + 1, "A": 3}, delay=2)
+    assert event != Event(Symbol("A") > 5, {"B": Symbol("B") / Symbol("V") + 1, "A": 3}, delay=2)
+    assert Network.parse(str(network)) == network
+    assert "[B] = B/V + 1" in str(network.explain())
+    assert r"\left[B\right] \leftarrow" in network.to_latex()
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("when A > 5: [C] = 1", 14, "assigns the concentration \\[C\\], but 'C' is in no comp"),
+        ("when A > 5: [A] = 1, A = 2", 22, "assigns 'A' twice"),
+        ("when [A] > 5: A = 1", 6, "use round brackets"),
+        ("when A > 5: [A] = [B]", 19, "use round brackets"),
+    ],
+)
+def test_mistakes_with_concentrations_are_pointed_at(line, column, message):
+    text = f"species A = 10, B, C\nparam V = 2\ncompartment V: A, B\n{line}"
+    with pytest.raises(ParseError, match=message) as caught:
+        Network.parse(text)
+    assert (caught.value.line, caught.value.column) == (4, column)

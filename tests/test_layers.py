@@ -29,8 +29,15 @@ LAYERS = [
         *["mass_action", "network_checks", "network_display", "network", "conservation"],
         "results",
     ],
-    ["dsl_lexer", "dsl_expressions", "dsl", "formats", "kernels"],
-    ["event_compilation", "methods", "compilation", "tape_writing", "network_tapes"],
+    ["dsl_lexer", "dsl_expressions", "dsl_events", "dsl", "formats", "kernels"],
+    [
+        "methods",
+        "compilation",
+        "event_compilation",
+        "jump_compilation",
+        "tape_writing",
+        "network_tapes",
+    ],
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
@@ -47,11 +54,11 @@ FACADES = {
     ("network", "Network.parse", "dsl"),
     ("network", "Network.read", "formats"),
     *(
-        ("network", f"Network.{way}_{format}", "formats")
-        for way, format in [
-            *[("from", format) for format in ("sbml", "antimony", "net", "gillespy2")],
-            *[("to", format) for format in ("sbml", "antimony", "net")],
-        ]
+        ("network", f"Network.{name}", "formats")
+        for name in (
+            *("from_sbml", "from_antimony", "from_net", "from_gillespy2"),
+            *("to_sbml", "to_antimony", "to_net"),
+        )
     ),
     ("network", "Network.explain", "explanation"),
     ("results", "Trajectory.plot", "plotting"),

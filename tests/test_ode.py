@@ -401,9 +401,7 @@ def test_an_option_out_of_range_is_refused_by_name(option, value):
         Ode(**{option: value})
 
 
-@pytest.mark.parametrize(
-    "request_", [{"every_event": True}, {"max_events": 10}]
-)
+@pytest.mark.parametrize("request_", [{"every_event": True}, {"max_events": 10}])
 def test_what_means_nothing_without_events_is_refused(request_):
     with pytest.raises(MethodError, match=next(iter(request_))):
         solve("species X = 5\nX -> 0 @ 1", 1.0, **request_)

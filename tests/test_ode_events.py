@@ -462,3 +462,24 @@ def test_libroadrunner_agrees(model):
     found = solve(network, times, rtol=1e-9)
     for column, name in enumerate(names):
         assert found[name] == pytest.approx(expected[:, column], rel=1e-5, abs=1e-6), name
+
+
+@pytest.mark.parametrize("method", ["ode", "direct"])
+def test_a_concentration_kept_from_the_trigger_meets_the_size_at_the_execution(method):
+    # V = 1 + t. At t = 1 the concentration to be set is A/V + 1 = 10/2 + 1 = 6; at t = 3, V = 4.
+    network = gl.Network.parse(
+        "species A = 10\nvariable V = 1\nV' = 1\ncompartment V: [A]\n"
+        "at t >= 1, after 2, values at trigger: [A] = A/V + 1"
+    )
+    path = gl.simulate(network, [0, 2, 3, 7], method=method, rng=1)
+    np.testing.assert_allclose(path.amount("A"), [10, 10, 24, 24], rtol=1e-9)
+    np.testing.assert_allclose(path["A"], [10, 10 / 3, 6, 3], rtol=1e-9)
+
+
+def test_a_concentration_set_together_with_its_size_holds_in_the_new_size():
+    network = gl.Network.parse(
+        "species A = 10\nvariable V = 2\ncompartment V: [A]\nat t >= 1: [A] = A/V, V = 4"
+    )
+    path = gl.simulate(network, [0, 1, 2], method="ode")
+    np.testing.assert_allclose(path["A"], 5)
+    np.testing.assert_allclose(path.amount("A"), [10, 20, 20])

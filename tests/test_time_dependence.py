@@ -83,14 +83,14 @@ def plan_for(network: gl.Network, method: str, times: Any, **changes: Any) -> Ru
 
 @pytest.mark.statistical
 def test_bound_taken_for_the_rate_is_told_apart(monkeypatch):
-    # The kernel's own source with a rejection that never rejects, 60 trajectories up to t = 1.
+    # The kernel's own source with a rejection that never rejects, 150 trajectories up to t = 1.
     network = gl.Network.parse(WAVE.format(k=20))
     law = poisson_law(WAVE_MEANS[1.0])
     monkeypatch.setattr(jump_loop, "_happen", jump_loop._happen.py_func)
 
     def pvalue() -> float:
         plan = plan_for(network, "direct", [0.0, 1.0], method_options={"look_ahead": 1.0})
-        counts = drive(plan, 60, 10**9, plan.kernel.py_func)[0]
+        counts = drive(plan, 150, 10**9, plan.kernel.py_func)[0]
         return chi_square_pvalue(counts[:, -1, 0], law)
 
     assert pvalue() > 1e-4
@@ -147,7 +147,6 @@ def test_many_reactions_of_which_some_move_follow_their_laws(method):
     ("rate", "match"),
     [
         ("1/(t - 3)", "is -0.333333"),
-        ("1/(t - 3)^2", "no bound"),
         ("1/(3 - t)", "no bound"),
         ("5 - t", "finite number, 0 or more"),
         ("sqrt(4 - t)", "finite number, 0 or more|no bound"),
@@ -198,10 +197,10 @@ variable V = 1, W = 0
 V' = 0.3*A - V
 W' = sin(t)
 A -> B @ 0.5 delay gamma(2, 0.5)
-B -> C @ 0.4*(1 + sin(3*t)) delay 0.7 consuming on completion
+B -> C @ 0.4*(1 + sin(3*t)) delay 0.7
 0 -> A @ V + 2
 C -> 0 @ 1
-0 -> B @ 3
+0 -> B @ 3 delay uniform(0.1, 0.4) consuming on completion
 kick: at t >= 1.5: A = A + 10, V = V/2
 when B > 12, after 0.3, not persistent: B = 0
 when V > 4: W = 0

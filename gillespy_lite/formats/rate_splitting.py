@@ -14,8 +14,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import NamedTuple
 
-import numpy as np
-
 from ..expressions import Call, Expression, Number, Symbol
 
 __all__ = ["Law", "cannot_be_negative", "mass_action_constant", "split_rate"]
@@ -265,10 +263,13 @@ def _stops_without(rate: Expression, name: str) -> bool:
     symbols = sorted(rate.symbols())
     if name not in symbols:
         return False
-    # Fixed points without any relation between the names.
-    stream = np.random.default_rng(20)
-    for _ in range(_SAMPLES):
-        values = dict(zip(symbols, stream.uniform(0.5, 3.0, len(symbols)).tolist(), strict=True))
+    for sample in range(_SAMPLES):
+        # Fixed points between 0.5 and 3 without any simple relation between the names: multiples
+        # of the golden ratio, without their whole parts.
+        values = {
+            symbol: 0.5 + 2.5 * ((1 + sample + _SAMPLES * place) * 0.6180339887498949 % 1.0)
+            for place, symbol in enumerate(symbols)
+        }
         values[name] = 0.0
         value = float(rate.evaluate(values))
         if not math.isfinite(value) or abs(value) > 1e-12:

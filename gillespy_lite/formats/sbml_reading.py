@@ -585,6 +585,8 @@ class _Reader:
 
     def resolved(self, formula: Expression) -> Expression:
         """Return a formula in terms of what is stored: amounts, and no rates of change."""
+        if isinstance(formula, Number):
+            return formula
         replacements: dict[str, Expression] = {}
         for name in sorted(formula.symbols()):
             if name in self.math.rates:
@@ -822,11 +824,11 @@ class _Reader:
             coefficient = _times(Symbol(factor.name), coefficient)
         if isinstance(coefficient, Symbol):
             quantity = self.by_name.get(coefficient.name)
-            if quantity is not None and self.never_changes(quantity):
-                return self.number(quantity.value)
-            if quantity is not None and self.kind_of(quantity) == "parameter":
+            # Of what is a coefficient and no more, the number is taken, so that molecules of it
+            # can be counted.
+            if quantity is not None and quantity.kind == "species reference":
                 start = self.start_of(quantity.name)
-                if isinstance(start, Number):
+                if self.kind_of(quantity) == "parameter" and isinstance(start, Number):
                     return start
         return coefficient
 
@@ -1050,15 +1052,11 @@ class _Reader:
         return sides
 
     def event(self, one: _Event) -> Event:
-        values = {quantity.name: self.resolved(value) for quantity, value in one.assignments}
         assigned: dict[str, Expression] = {}
-        for quantity, _ in one.assignments:
-            value = values[quantity.name]
-            size = self.size_of(quantity) if quantity.kind == "species" else None
-            if size is not None:
-                # The concentration that is assigned holds in the size that is assigned with it.
-                value = _times(value, self.size_after(size, values))
-            assigned[quantity.name] = value
+        for quantity, value in one.assignments:
+            is_concentration = quantity.kind == "species" and self.size_of(quantity) is not None
+            target = f"[{quantity.name}]" if is_concentration else quantity.name
+            assigned[target] = self.resolved(value)
         trigger = self.resolved(one.trigger)
         if not (isinstance(trigger, Call) and trigger.operation in _CONDITIONS):
             trigger = Call("!=", (trigger, Number(0.0)))
@@ -1072,29 +1070,6 @@ class _Reader:
             values="trigger" if one.values_at_trigger else "execution",
             name=one.name,
         )
-
-    def size_after(self, size: _Quantity, values: Mapping[str, Expression]) -> Expression:
-        """Return the size of a compartment once an event has made its assignments."""
-        if size.name in values:
-            return values[size.name]
-        if size.rule != "assignment":
-            return Symbol(size.name)
-        formula = self.inlined(self.observable(size))
-        if not (formula.symbols() & values.keys()):
-            return Symbol(size.name)
-        return formula.substitute(values)
-
-    def inlined(self, expression: Expression) -> Expression:
-        """Return an expression without observables."""
-        while True:
-            replacements = {
-                name: self.observable(self.by_name[name])
-                for name in expression.symbols()
-                if name in self.by_name and self.by_name[name].rule == "assignment"
-            }
-            if not replacements:
-                return expression
-            expression = expression.substitute(replacements)
 
     def observables(
         self,

@@ -6,6 +6,7 @@ The text is written here, number by number as Python shows them: libsbml would k
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -228,8 +229,8 @@ class _Writer:
     def references_with_ids(self) -> dict[tuple[int, int, int], str]:
         """Return the name of the coefficient of each place, where a name is the coefficient.
 
-        A name that is a coefficient once, and neither an amount nor a size, is the id of that
-        species reference.
+        A variable or observable that is a coefficient once, and neither an amount nor a size, is
+        the id of that species reference.
         """
         places: dict[str, list[tuple[int, int, int]]] = {}
         for index, reaction in enumerate(self.network.reactions):
@@ -240,7 +241,10 @@ class _Writer:
         return {
             found[0]: name
             for name, found in places.items()
-            if len(found) == 1 and name not in self.sizes and not self.is_species(name)
+            if len(found) == 1
+            and not isinstance(self.declared[name], Parameter)
+            and name not in self.sizes
+            and not self.is_species(name)
         }
 
     # -- Formulas
@@ -371,9 +375,9 @@ class _Writer:
             network.parameters,
             network.observables,
         )
-        return [
-            self.one_species(one) for group in groups for one in group if self.is_species(one.name)
-        ]
+        orders = [[one.name for one in group if self.is_species(one.name)] for group in groups]
+        inside = [one.contents for one in network.compartments]
+        return [self.one_species(self.declared[name]) for name in _merged(orders, inside)]
 
     def one_species(self, one: Species | Variable | Parameter | Observable) -> str:
         name = one.name
@@ -491,11 +495,19 @@ class _Writer:
         assignments = []
         for target, value in event.assignments:
             owner = f"the value of {target!r} in {where}"
-            if self.is_concentration(target):
-                size = self.size_after(self.compartment_of[target].size, values)
-                math_text = self.formula(_divided(value, size), owner)
-            else:
-                math_text = self.formula(value, owner)
+            is_given = target in event.as_concentrations
+            if is_given != self.is_concentration(target):
+                # SBML knows the other of amount and concentration here.
+                name = self.compartment_of[target].size
+                if event.delay is not None and event.values == "trigger" and self.varies(name):
+                    other = f"the amount {target}" if is_given else f"[{target}]"
+                    raise FormatError(
+                        f"{where} keeps a value of {target!r} from its trigger, while the size "
+                        f"{name!r} changes; assign {other}"
+                    )
+                size = self.size_after(name, values)
+                value = value * size if is_given else _divided(value, size)
+            math_text = self.formula(value, owner)
             assignments.append(
                 f'<eventAssignment variable="{self.ids[target]}">{math_text}</eventAssignment>'
             )
@@ -513,6 +525,10 @@ class _Writer:
             f"<listOfEventAssignments>{''.join(assignments)}</listOfEventAssignments></event>"
         )
 
+    def varies(self, size: str) -> bool:
+        """Whether the size of a compartment may change."""
+        return size not in self.network.parameter_names
+
     def size_after(self, size: str, values: Mapping[str, Expression]) -> Expression:
         """Return the size of a compartment once an event has made its assignments."""
         if size in values:
@@ -527,6 +543,31 @@ class _Writer:
 
 def _counts(terms: Iterable[tuple[str, float | Expression]]) -> list[tuple[str, int]]:
     return [(name, int(count)) for name, count in terms if not isinstance(count, Expression)]
+
+
+def _merged(orders: Sequence[Sequence[str]], further: Sequence[Sequence[str]]) -> Sequence[str]:
+    """Return the names in an order that keeps all the given ones, or one after the other."""
+    names = [name for order in orders for name in order]
+    followers: dict[str, set[str]] = {name: set() for name in names}
+    for order in (*orders, *further):
+        for one, following in itertools.pairwise(order):
+            followers[one].add(following)
+    n_before = dict.fromkeys(names, 0)
+    for names_after in followers.values():
+        for name in names_after:
+            n_before[name] += 1
+    place = {name: index for index, name in enumerate(names)}
+    ready = [place[name] for name in names if n_before[name] == 0]
+    heapq.heapify(ready)
+    merged: list[str] = []
+    while ready:
+        name = names[heapq.heappop(ready)]
+        merged.append(name)
+        for following in followers[name]:
+            n_before[following] -= 1
+            if n_before[following] == 0:
+                heapq.heappush(ready, place[following])
+    return merged if len(merged) == len(names) else names
 
 
 def _divided(expression: Expression, size: Expression) -> Expression:

@@ -56,14 +56,18 @@ class ReactionArrays(NamedTuple):
     change_start: np.ndarray  # (n_reactions + 1,) int64
     change_species: np.ndarray  # (n_entries,) int64
     change: np.ndarray  # (n_entries,) int64, net molecules made by one event; 0 in padding
-    # Reactions whose propensity one event of j changes; the last list, j = n_reactions, holds all.
-    dependent_start: np.ndarray  # (n_reactions + 2,) int64
+    # Reactions whose propensity one event of j changes: those of the lists
+    # part[part_start[j]:part_start[j + 1]] below; for j = n_reactions, all. A reaction may stand in
+    # several parts of j. In networks of at most DENSE_LIMIT reactions j is its own only part.
+    part_start: np.ndarray  # (n_reactions + 2,) int64
+    part: np.ndarray  # (n_parts,) int64
+    dependent_start: np.ndarray  # (n_lists + 1,) int64
     dependent: np.ndarray  # (n_entries,) int64
     # Those of them that are not PAIR.
-    law_dependent_start: np.ndarray  # (n_reactions + 2,) int64
+    law_dependent_start: np.ndarray  # (n_lists + 1,) int64
     law_dependent: np.ndarray  # (n_entries,) int64
     # Inner nodes of the sum tree above all of them, children before parents (see sum_tree.py).
-    node_start: np.ndarray  # (n_reactions + 2,) int64
+    node_start: np.ndarray  # (n_lists + 1,) int64
     node: np.ndarray  # (n_entries,) int64
     # Species that the law of reaction j names.
     law_species_start: np.ndarray  # (n_reactions + 1,) int64

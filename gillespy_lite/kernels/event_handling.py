@@ -78,6 +78,9 @@ class Events(NamedTuple):
     delay: Programs  # one an event; empty: at once
     priority: Programs  # one an event; empty: after all that have one
     value: Programs  # one an assignment
+    # One an assignment, empty where the value is the amount itself: the size that a concentration
+    # is multiplied with, taken when everything else has been assigned.
+    size: Programs
     persistent: np.ndarray  # (n_events,) int64: an execution outlives its trigger
     initially: np.ndarray  # (n_events,) int64: the trigger just before the start
     at_trigger: np.ndarray  # (n_events,) int64: values are those of the trigger's time
@@ -366,17 +369,24 @@ def _execute(events, store, chosen, state, parameters, time, whole, n_species):
             store.values[n] = store.stored[chosen, n]
     else:
         _evaluate_values(events, e, state, parameters, time, store.stack, store.values)
-    for n in range(n_values):
-        target, value = events.target[first + n], store.values[n]
-        if whole and target < n_species:
-            value = _whole_number(store.values[n])
-            if value < 0.0:
-                return _in_trouble(store, e, target, store.values[n])
-            store.values[n] = value
-        elif events.finite[first + n] != 0 and not abs(value) < np.inf:
-            return _in_trouble(store, e, target, value)
-    for n in range(n_values):
-        state[events.target[first + n]] = store.values[n]
+    sizes = events.size
+    for late in range(2):
+        for n in range(n_values):
+            k = first + n
+            is_late = sizes.start[k] < sizes.start[k + 1]
+            if is_late != (late == 1):
+                continue
+            target, value = events.target[k], store.values[n]
+            if is_late:
+                value *= evaluate_program(sizes, k, state, parameters, time, store.stack)
+            if whole and target < n_species:
+                count = _whole_number(value)
+                if count < 0.0:
+                    return _in_trouble(store, e, target, value)
+                value = count
+            elif events.finite[k] != 0 and not abs(value) < np.inf:
+                return _in_trouble(store, e, target, value)
+            state[target] = value
     _remove(store, chosen)
     store.counter[N_EXECUTED] += 1
     store.counter[N_AT_INSTANT] += 1

@@ -60,8 +60,11 @@ _MOST_IN_VAIN = 16.0
 # Where the bounds do not exclude that a rate is negative, windows are at most this part of the run:
 # the rate itself is looked at whenever one begins.
 _SUSPICIOUS = 1.0 / 64.0
-# Shorter windows than this, relative to the time, are not tried.
+# Shorter windows than this, relative to the time, are not tried for the sake of speed; and for the
+# sake of a bound not below this part of the run: towards a pole windows would shrink, and events
+# crowd, without end.
 _LEAST_WINDOW = 1e-13
+_LEAST_BOUNDED = 1e-5
 # A variable is known to a few times what its integration allows.
 _UNSURE = 10.0
 
@@ -195,7 +198,7 @@ def open_window(network, moving_reactions, walker, time, limit, span, look_ahead
             fits = (
                 highest <= _TIGHT * lowest or (highest - lowest) * (end - time) <= _MOST_IN_VAIN
             ) and not (negative and end - time > _SUSPICIOUS * span)
-        if fits or end - time <= least:
+        if fits or end - time <= (least if culprit < 0 else max(least, _LEAST_BOUNDED * span)):
             break
         length = 0.5 * (end - time)
         is_first = False

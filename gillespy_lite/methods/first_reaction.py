@@ -23,12 +23,14 @@ def _update_of(value_of: Callable[..., Any]) -> Any:
     # For propensities as they are, or for bounds of them.
     @inlined
     def update(network, walker, fired, time):
-        for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
-            reaction = network.dependent[k]
-            value = value_of(network, walker, reaction, time)
-            if not 0.0 <= value < np.inf:
-                return reaction
-            walker.reals[reaction] = value
+        for i in range(network.part_start[fired], network.part_start[fired + 1]):
+            part = network.part[i]
+            for k in range(network.dependent_start[part], network.dependent_start[part + 1]):
+                reaction = network.dependent[k]
+                value = value_of(network, walker, reaction, time)
+                if not 0.0 <= value < np.inf:
+                    return reaction
+                walker.reals[reaction] = value
         return -1
 
     return update

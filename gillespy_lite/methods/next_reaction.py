@@ -37,24 +37,28 @@ def _update_of(value_of: Callable[..., Any]) -> Any:
         n = network.form.size
         propensities, firing_time = walker.reals[:n], walker.reals[n : 2 * n]
         heap, place = walker.integers[:n], walker.integers[n : 2 * n]
-        for k in range(network.dependent_start[fired], network.dependent_start[fired + 1]):
-            reaction = network.dependent[k]
-            value = value_of(network, walker, reaction, time)
-            if not 0.0 <= value < np.inf:
-                return reaction
-            before = propensities[reaction]
-            propensities[reaction] = value
-            if fired == n:
-                firing_time[reaction] = _fresh_time(walker, value, time)
-            elif reaction != fired and value != before:
-                if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
-                    # What is left of the waiting time shrinks as the propensity grows (eq. 12).
-                    firing_time[reaction] = time + (before / value) * (firing_time[reaction] - time)
-                else:
-                    # A channel that was dead has no waiting time to reuse. A fresh draw is right
-                    # because exponential waiting times have no memory.
+        for i in range(network.part_start[fired], network.part_start[fired + 1]):
+            # What stands in two parts has its new value the second time, and is passed over.
+            part = network.part[i]
+            for k in range(network.dependent_start[part], network.dependent_start[part + 1]):
+                reaction = network.dependent[k]
+                value = value_of(network, walker, reaction, time)
+                if not 0.0 <= value < np.inf:
+                    return reaction
+                before = propensities[reaction]
+                propensities[reaction] = value
+                if fired == n:
                     firing_time[reaction] = _fresh_time(walker, value, time)
-                move_to_place(heap, place, firing_time, reaction)
+                elif reaction != fired and value != before:
+                    if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
+                        # What is left of the waiting time shrinks as the propensity grows (eq. 12).
+                        left = firing_time[reaction] - time
+                        firing_time[reaction] = time + (before / value) * left
+                    else:
+                        # A channel that was dead has no waiting time to reuse. A fresh draw is
+                        # right because exponential waiting times have no memory.
+                        firing_time[reaction] = _fresh_time(walker, value, time)
+                    move_to_place(heap, place, firing_time, reaction)
         if fired == n:
             build_heap(heap, place, firing_time)
         elif fired < n:

@@ -68,8 +68,9 @@ def _run(suite: str, folder: Path, options: argparse.Namespace) -> Iterator[Outc
     elif suite == "bng":
         yield from map(bng.run_rate_equations, chosen(net_cases(folder)))
     else:
-        for case in filter(bng.has_benchmark, chosen(net_cases(folder))):
-            yield bng.run_path(case, options.timeout)
+        for case in chosen(net_cases(folder)):
+            if bng.has_benchmark(case, options.case or ()):
+                yield bng.run_path(case, options.timeout)
 
 
 def _write(options: argparse.Namespace, suite: str, outcomes: list[Outcome]) -> None:
