@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import part
+from .jit import apart
 from .programs import Programs, evaluate_program
 from .random import exponential, gamma, truncated_normal, uniform
 
@@ -44,7 +44,7 @@ class Delays(NamedTuple):
     arguments: Programs  # two for each reaction, 2 j and 2 j + 1; empty where there is none
 
 
-@part
+@apart
 def draw_delay(delays, reaction, state, parameters, time, stack, stream):
     """Return how long this event of `reaction` takes; nan where its law makes no sense."""
     law = delays.law[reaction]
@@ -67,7 +67,7 @@ def draw_delay(delays, reaction, state, parameters, time, stack, stream):
     return first if second == 0.0 and first >= 0.0 else np.nan
 
 
-@part
+@apart
 def push_completion(due_time, due_reaction, size, time, reaction):
     """Add a completion to the heap of `size` entries."""
     slot = size
@@ -80,7 +80,7 @@ def push_completion(due_time, due_reaction, size, time, reaction):
     due_time[slot], due_reaction[slot] = time, reaction
 
 
-@part
+@apart
 def pop_completion(due_time, due_reaction, size):
     """Take the earliest of `size` completions from the heap; return its reaction."""
     reaction = due_reaction[0]
@@ -99,7 +99,7 @@ def pop_completion(due_time, due_reaction, size):
     return reaction
 
 
-@part
+@apart
 def earliest_completion(due_time, size):
     """Return when the earliest completion is due, inf if none is."""
     return due_time[0] if size > 0 else np.inf

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .intervals import program_range
-from .jit import inlined, kernel, part
+from .jit import apart, inlined, kernel
 from .paths import path_box, path_state
 from .programs import Programs, evaluate_program
 from .random import uniform
@@ -118,7 +118,7 @@ class EventStore(NamedTuple):
     right: np.ndarray  # (SEARCH_DEPTH,) float64
 
 
-@part
+@apart
 def start_events(events, store, time):
     """Put every trigger to what it was just before the start, with nothing waiting."""
     for e in range(events.persistent.size):
@@ -145,7 +145,7 @@ def _value_at(programs, p, path, parameters, time, store):
     return evaluate_program(programs, p, store.state, parameters, time, store.stack)
 
 
-@part
+@apart
 def _past_rounding(programs, p, held, path, parameters, start, end, store):
     """Return from where in [`start`, `end`] the search for a change begins; inf: there is none.
 
@@ -174,7 +174,7 @@ def _past_rounding(programs, p, held, path, parameters, start, end, store):
     return np.inf if _value_at(programs, p, path, parameters, end, store) == held else start
 
 
-@part
+@apart
 def first_change(programs, p, held, path, parameters, start, end, store):
     """Return the first instant in (`start`, `end`] at which program `p` is not `held`, or inf.
 
@@ -235,7 +235,7 @@ def _next_timed(events, store, e, path, parameters, start, end):
     return store.change[e]
 
 
-@part
+@apart
 def next_change(events, store, path, state, parameters, start, end):
     """Return the first instant in (`start`, `end`] at which a trigger changes, or inf.
 
@@ -296,7 +296,7 @@ def _evaluate_values(events, event, state, parameters, time, stack, values):
         values[k - first] = evaluate_program(events.value, k, state, parameters, time, stack)
 
 
-@part
+@apart
 def _update_triggers(events, store, state, parameters, time):
     """Queue what has been triggered and cancel what has lost its trigger."""
     stack = store.stack
@@ -325,7 +325,7 @@ def _update_triggers(events, store, state, parameters, time):
     return SETTLED
 
 
-@part
+@apart
 def _choose_due(events, store, state, parameters, time, stream):
     """Return which waiting execution comes now, -1 if none is due, -2 if a priority is nan."""
     chosen, n_equal, highest = -1, 0, -np.inf
@@ -358,7 +358,7 @@ def _whole_number(value):
     return abs(nearest)  # without the sign of -0.0
 
 
-@part
+@apart
 def _execute(events, store, chosen, state, parameters, time, whole, n_species):
     """Make the assignments of a waiting execution, all at once, and take it off the queue."""
     e = store.event[chosen]
@@ -393,7 +393,7 @@ def _execute(events, store, chosen, state, parameters, time, whole, n_species):
     return SETTLED
 
 
-@part
+@apart
 def settle(events, store, state, parameters, time, stream, whole, n_species):
     """Bring the events up to date at `time`, executing all that is due; return how it went.
 

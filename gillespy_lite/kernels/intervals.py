@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 from . import programs as codes
-from .jit import inlined, part
+from .jit import apart, inlined
 from .programs import evaluate_program
 from .special_functions import factorial, kummer_ratio
 
@@ -137,7 +137,7 @@ def _divide(a, b, c, d):
     return _signed(low, high, not _is_negative(a) and c > 0.0)
 
 
-@part
+@apart
 def _power(a, b, c, d):
     if _is_point(a, b) and _is_point(c, d):
         return a**c, a**c
@@ -206,7 +206,7 @@ def _wave(at_a, at_b, a, b, peak):
     return low, high
 
 
-@part
+@apart
 def _function(code, a, b):
     """Enclose a function of one argument over [a, b]."""
     if code == NEGATE:
@@ -257,7 +257,7 @@ def _function(code, a, b):
     return _below(low), _above(high)
 
 
-@part
+@apart
 def _further_function(code, a, b, is_point):
     if (code in (ASIN, ACOS, ATANH) and (a < -1.0 or b > 1.0)) or (code == ACOSH and a < 1.0):
         return np.nan, np.nan
@@ -311,7 +311,7 @@ def _truth(is_true, is_false):
     return (0.0, 0.0) if is_false else (0.0, 1.0)
 
 
-@part
+@apart
 def _comparison(code, a, b, c, d):
     """Enclose a comparison or a logical operation; undecided is [0, 1]."""
     if code in (AND, OR):
@@ -345,7 +345,7 @@ def _is_at_point(programs, p, low, high, t_low, t_high):
     return True
 
 
-@part
+@apart
 def program_range(programs, p, low, high, parameters, t_low, t_high, low_stack, high_stack):
     """Enclose the values of program `p` over a box of states and times.
 

@@ -23,9 +23,10 @@ from .event_handling import (
     settle,
     start_events,
 )
-from .jit import kernel, part
+from .jit import apart, kernel
 from .paths import path_state
 from .random import uniform
+from .references import refer
 from .runge_kutta import hold_path, step_path
 from .thinning import (
     FRESH,
@@ -91,13 +92,13 @@ PROPOSAL, COMPLETION, CHANGE, WINDOW = range(4)
 _ROUNDING = 1.0 + 1e-9
 
 
-@part
+@apart
 def _sync_box(state, low, high):
     for i in range(state.size):
         low[i] = high[i] = state[i]
 
 
-@part
+@apart
 def _begin(network, request, walker, output, row, first_index):
     """Put the walker at the start of the trajectory of `row`."""
     clock, counter, time = walker.clock, walker.counter, request.times[0]
@@ -119,7 +120,7 @@ def _begin(network, request, walker, output, row, first_index):
     start_events(network.events, walker.store, time)
 
 
-@part
+@apart
 def _settle(network, request, walker, output, row, time):
     """Bring events and the stop condition up to date; return GO_ON, a status or an outcome.
 
@@ -160,7 +161,7 @@ def _settle(network, request, walker, output, row, time):
     return GO_ON
 
 
-@part
+@apart
 def _find_change(network, condition, condition_moves, walker, time, end):
     """Return when a trigger or the stop condition next changes without a jump, up to `end`."""
     parameters, store = network.reactions.parameters, walker.store
@@ -179,7 +180,7 @@ def _find_change(network, condition, condition_moves, walker, time, end):
     return until
 
 
-@part
+@apart
 def _look_ahead(network, request, walker, time, end):
     """See to it that path, changes and window are known from `time` on; return an outcome or 0."""
     clock, counter, reactions = walker.clock, walker.counter, network.reactions
@@ -231,7 +232,7 @@ def _look_ahead(network, request, walker, time, end):
     return 0
 
 
-@part
+@apart
 def _prepare(network, request, walker, time, end):
     """Make all known that the methods need from `time` on; return an outcome or 0.
 
@@ -254,7 +255,7 @@ def _prepare(network, request, walker, time, end):
     return UNBOUNDED
 
 
-@part
+@apart
 def _advance(network, request, walker, output, row, time, next_time, end):
     """Record the path up to what comes next; return when that is, and what.
 
@@ -290,7 +291,7 @@ def _advance(network, request, walker, output, row, time, next_time, end):
     return instant, kind
 
 
-@part
+@apart
 def _happen(network, request, walker, output, time, kind, reaction):
     """Let happen what comes at `time`; return an outcome, or 0, and whether the buffer is full.
 
@@ -367,6 +368,12 @@ def jump_kernel(name: str, update: Callable[..., Any], propose: Callable[..., An
     """
 
     def run(network, request, walker, output, first_index, budget):
+        network, request, walker, output = (
+            refer(network),
+            refer(request),
+            refer(walker),
+            refer(output),
+        )
         reactions, times = network.reactions, request.times
         clock, counter = walker.clock, walker.counter
         n_reactions, n_times = reactions.form.size, times.size

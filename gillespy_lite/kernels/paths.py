@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import inlined, part
+from .jit import apart, inlined
 
 __all__ = ["Path", "path_box", "path_state"]
 
@@ -35,7 +35,7 @@ def _between(left, right, fraction, rest):
     return left if left == right else rest * left + fraction * right
 
 
-@part
+@apart
 def path_state(path, time, state):
     """Write what moves, at `time` within the window, into `state`."""
     start, end = path.window[0], path.window[1]
@@ -59,7 +59,7 @@ def path_state(path, time, state):
         state[path.moving[m]] = value
 
 
-@part
+@apart
 def path_box(path, start, end, low, high):
     """Write bounds of what moves over [`start`, `end`], within the window, to `low` and `high`."""
     opening, closing = path.window[0], path.window[1]

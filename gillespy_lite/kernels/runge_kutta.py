@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import part
+from .jit import apart
 from .programs import evaluate_program
 
 __all__ = ["N_STAGES", "PATH_DEGREE", "hold_path", "step_path"]
@@ -49,7 +49,7 @@ _D1, _D3, _D4, _D5, _D6, _D7 = (
 _SAFETY, _LEAST_RATIO, _LARGEST_RATIO = 0.9, 0.2, 5.0
 
 
-@part
+@apart
 def _fill_slopes(rates, moving, state, parameters, time, stack, slopes):
     """Write the rates of the moving variables; return whether all are finite."""
     finite = True
@@ -59,7 +59,7 @@ def _fill_slopes(rates, moving, state, parameters, time, stack, slopes):
     return finite
 
 
-@part
+@apart
 def _try_step(rates, moving, state, parameters, time, step, stack, k):
     """Fill the slopes k[1:7] of one step and leave its end in `state`; return whether finite."""
     start = k[_START]
@@ -90,7 +90,7 @@ def _try_step(rates, moving, state, parameters, time, step, stack, k):
     return fine
 
 
-@part
+@apart
 def _write_extension(path, state, step, k):
     # The polynomial of degree 4 through start and end, and with their slopes, in Bernstein form.
     for m in range(path.moving.size):
@@ -111,7 +111,7 @@ def _write_extension(path, state, step, k):
         c[4] = end
 
 
-@part
+@apart
 def hold_path(path, state, time):
     """Let the variables stay where they are from `time` on."""
     for m in range(path.moving.size):
@@ -120,7 +120,7 @@ def hold_path(path, state, time):
     path.window[0], path.window[1] = time, time + 1.0
 
 
-@part
+@apart
 def step_path(path, rates, state, parameters, time, limit, first_step, tolerances, stack, k):
     """Find the path of the moving variables over one step from `time`, at most to `limit`.
 

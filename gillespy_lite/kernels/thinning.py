@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from .intervals import program_range
-from .jit import inlined, part
+from .jit import apart, inlined
 from .paths import path_box
 from .propensities import law_weight, propensity
 from .walking import N_CLOCKS, N_COUNTERS
@@ -69,7 +69,7 @@ _LEAST_BOUNDED = 1e-5
 _UNSURE = 10.0
 
 
-@part
+@apart
 def _rate_range(network, state, box, path, tolerances, saved, reaction, start, end):
     """Return bounds of a rate that moves, from `start` to `end`.
 
@@ -110,7 +110,7 @@ def window_value(network, walker, reaction, time):
     return walker.value[reaction]
 
 
-@part
+@apart
 def fill_values(network, walker, step, time):
     """Compute what a step changes of `walker.value`; return a reaction that has no value, or -1."""
     for k in range(network.dependent_start[step], network.dependent_start[step + 1]):
@@ -130,7 +130,7 @@ def fill_values(network, walker, step, time):
     return -1
 
 
-@part
+@apart
 def current_rate(network, state, stack, box, path, tolerances, saved, reaction, time):
     """Return the propensity at `time` of a reaction that moves; nan if it is none."""
     value = propensity(network, reaction, state, time, stack)
@@ -150,7 +150,7 @@ def current_rate(network, state, stack, box, path, tolerances, saved, reaction, 
     return np.nan
 
 
-@part
+@apart
 def open_window(network, moving_reactions, walker, time, limit, span, look_ahead):
     """Choose the window that begins at `time`, and bound in it the rates that move.
 
