@@ -26,6 +26,7 @@ CHECKS = {
     "first_run.py": (r"S \+ ES \+ P = (\d+)", 301, 0),
     "optimisers_as_dynamics.py": (r"0\.0010 +4 +(\S+)", 1.5926e-04, 0.4e-04),
     "oscillator.py": (r"rate equations: +(\S+)", 125, 1),
+    "other_peoples_models.py": (r"D is (\S+) per volume", 100, 0),
     "parameter_scan.py": (r" 0\.50 +(\S+)", 4.75, 0.25),
     "sir_fit.py": (r"beta    = (\d\.\d+),", 0.2983, 0.002),
     "stochastic_against_deterministic.py": (r"flipped: (\S+)", 0.5, 0.065),

@@ -3,8 +3,8 @@
 Numba hands a NamedTuple on as all the fields of all its arrays, seven each. A kernel of a hundred
 arrays that consists of twenty parts spends most of its compilation on moving these about: the
 first kernel of `jump_loop` took 106 s to compile without references and 64 s with them (processor
-time, before its parts were kept apart, see `jit.apart`). In Python, a
-reference is the group itself.
+time, before its parts were kept apart, see `jit.apart`). In Python, a reference is the group
+itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Model(models.OpaqueModel):
 class _Fields(AttributeTemplate):
     key = _Reference
 
-    def generic_resolve(self, reference: Any, name: str) -> Any:
+    def generic_resolve(self, reference: Any, name: str) -> Any:  # type: ignore[override]
         group = reference.group
         if name not in group.fields:
             return None
