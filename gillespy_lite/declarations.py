@@ -39,6 +39,11 @@ def initial_problem(value: float) -> str:
         return f"would start at {number_text(value)}; counts cannot be negative"
     if value > MAX_COUNT:
         return f"would start at {value:g}; counts above 2**53 (9.0e15) are not supported"
+    if 0.0 < abs(value) < 0.5:  # never rounded away: it may be an amount in moles
+        return (
+            f"would start at {number_text(value)}, which is not a whole number of molecules; "
+            "an amount in moles is multiplied with Avogadro's number, 6.02214076e23"
+        )
     if abs(value - round(value)) > WHOLE_TOLERANCE * max(1.0, abs(value)):
         return (
             f"would start at {number_text(value)}, which is not a whole number of molecules; "
@@ -56,7 +61,7 @@ class Species(Operand):
     name : str
         An identifier; see the language.
     initial : int, float or Expression, optional
-        Count at the start, in molecules. A number within 1e-9 of a whole one is rounded; an
+        Count at the start, in molecules. A number within 1e-9 of a whole one above 0 is rounded; an
         expression may use parameters.
 
     Raises

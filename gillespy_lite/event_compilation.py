@@ -213,7 +213,10 @@ def event_trouble(
     species = network.state_names[target]
     must = "a finite number"
     if target < network.n_species and np.isfinite(value):
-        must = "a whole number from 0 to 2**53 where molecules are counted"
+        must = (
+            "a whole number from 0 to 2**53 where molecules are counted; floor(...) makes one of a "
+            "fraction"
+        )
     return SimulationError(
         f"event {name} sets {species} to {value!r} at t = {time:g}; it must be {must}"
     )

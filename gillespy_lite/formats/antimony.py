@@ -133,8 +133,23 @@ def _converted(text: str) -> str:
             if not sbml:
                 raise FormatError(f"the text makes no model: {_last_error(antimony)}")
             return sbml
+        except UnicodeDecodeError as error:
+            # The library cuts letters beyond ASCII in pieces, also in its own messages.
+            raise FormatError(_beyond_ascii(text)) from error
         finally:
             _clear(antimony)
+
+
+def _beyond_ascii(text: str) -> str:
+    """Say where the first letter stands that Antimony's names cannot have."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for letter in line:
+            if not letter.isascii():
+                return (
+                    f"line {number} has {letter!r}; names in Antimony are made of ASCII letters, "
+                    "digits and _"
+                )
+    return "the text is not Antimony, and libantimony cannot say why"
 
 
 def _last_error(antimony: Any) -> str:

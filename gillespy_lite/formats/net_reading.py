@@ -246,7 +246,8 @@ class _NetReader:
         return {
             name: places[name]
             for name, text in groups
-            if text == str(places.get(name, -1) + 1) and name not in repeated | {*RESERVED}
+            if name in places and text == str(places[name] + 1)
+            if name not in repeated and name not in RESERVED
         }
 
     def _pattern(self, position: int, line: Line) -> _Pattern:

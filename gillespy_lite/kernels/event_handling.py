@@ -355,6 +355,8 @@ def _whole_number(value):
     nearest = np.rint(value)
     if not 0.0 <= nearest <= 2.0**53 or abs(value - nearest) > 1e-9:
         return -1.0
+    if nearest == 0.0 and value != 0.0:
+        return -1.0  # never rounded away: it may be an amount in moles
     return abs(nearest)  # without the sign of -0.0
 
 

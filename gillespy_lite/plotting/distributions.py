@@ -17,6 +17,7 @@ from gillespy_lite.plotting.style import (
     new_axes,
     plain_text,
     tidy,
+    value_label,
 )
 from gillespy_lite.results import Ensemble, EnsembleStatistics
 
@@ -125,7 +126,9 @@ def plot_histogram(
             markersize=3.5,
         )
         entries.append(Entry(line, "exact law"))
-    unit = " (molecules)" if name in result.species else ""
+    network = result.network
+    label = value_label([name], result.species, network.variable_names, network.compartments)
+    unit = label.removeprefix(plain_text(name))
     ax.set_xlabel(f"{plain_text(name)} at t = {result.times[result.time_index(t)]:g}{unit}")
     widths = np.unique(np.diff(edges))
     is_unit = shift > 0.0 and widths.size == 1 and widths[0] == 1

@@ -332,8 +332,8 @@ def plot_phase(
     (end,) = ax.plot(x_line[-1:], y_line[-1:], marker="s", **marks)
     entries.append(Entry(start, f"start, t = {result.times[0]:g}"))
     entries.append(Entry(end, f"end, t = {result.times[-1]:g}"))
-    ax.set_xlabel(value_label([x_name], result.species, result.network.variable_names))
-    ax.set_ylabel(value_label([y_name], result.species, result.network.variable_names))
+    ax.set_xlabel(_label(result, [x_name]))
+    ax.set_ylabel(_label(result, [y_name]))
     tidy(ax)
     add_legend(ax, entries)
     return ax
@@ -390,11 +390,16 @@ def _phase_names(result: Trajectory | Ensemble, x: str | None, y: str | None) ->
     return chosen[0], chosen[1]
 
 
+def _label(result: Trajectory | Ensemble | EnsembleStatistics, names: Sequence[str]) -> str:
+    network = result.network
+    return value_label(names, result.species, network.variable_names, network.compartments)
+
+
 def _label_time_axes(
     ax: Axes, result: Trajectory | Ensemble | EnsembleStatistics, names: Sequence[str]
 ) -> None:
     ax.set_xlabel(TIME_LABEL)
-    ax.set_ylabel(value_label(names, result.species, result.network.variable_names))
+    ax.set_ylabel(_label(result, names))
     ax.margins(x=0.0)
     tidy(ax)
 

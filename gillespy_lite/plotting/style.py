@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.container import Container
 
+    from ..network import Compartment
+
 __all__ = [
     "COUNT_LABEL",
     "TIME_LABEL",
@@ -86,18 +88,32 @@ def plain_text(text: str) -> str:
     return "".join(replacements.get(character, character) for character in text)
 
 
-def value_label(names: Sequence[str], species: Sequence[str], variables: Sequence[str] = ()) -> str:
+def value_label(
+    names: Sequence[str],
+    species: Sequence[str],
+    variables: Sequence[str] = (),
+    compartments: Sequence[Compartment] = (),
+) -> str:
     """Return the label of an axis that shows `names`, with its unit.
 
-    `species` are the names of columns of counts, of which `variables` are not in molecules.
+    `species` are the names of columns of counts, of which `variables` are not in molecules, and
+    those that `compartments` show as concentrations neither.
     """
+    divided = {name for one in compartments for name in one.as_concentrations}
     kinds = [
-        "variable" if name in variables else COUNT_LABEL if name in species else "observable"
+        "concentration"
+        if name in divided
+        else "variable"
+        if name in variables
+        else COUNT_LABEL
+        if name in species
+        else "observable"
         for name in names
     ]
     if len(names) == 1:
-        return plain_text(names[0]) + " (molecules)" * (kinds[0] == COUNT_LABEL)
-    order = (COUNT_LABEL, "variable", "observable")
+        unit = {COUNT_LABEL: " (molecules)", "concentration": " (molecules per volume)"}
+        return plain_text(names[0]) + unit.get(kinds[0], "")
+    order = (COUNT_LABEL, "concentration", "variable", "observable")
     return " or ".join(kind for kind in order if kind in kinds) or COUNT_LABEL
 
 
