@@ -7,6 +7,7 @@ rate law) is built once and kept in `Network.memo`, which relatives made by `wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import factorial, prod
@@ -76,6 +77,38 @@ class CompiledNetwork:
             or self.network.events
             or self.network.variable_names
         )
+
+    def why_real(self) -> str:
+        """Say why the first of `real_sided` has no stochastic meaning, after its label."""
+        return _why_real(self.network)
+
+
+def _why_real(network: Network) -> str:
+    """Say why the first reaction whose amounts are not whole has no stochastic meaning."""
+    starts = dict(zip(network.variable_names, network.initial_variables.tolist(), strict=True))
+    for reaction in network.reactions:
+        for name, count in (*reaction.reactants, *reaction.products):
+            if name not in starts:
+                continue
+            if not isinstance(count, int):
+                amount = f"({count})" if isinstance(count, Expression) else f"{count:g}"
+                return (
+                    f"takes or makes {amount} of {name!r}, which is no whole number of molecules "
+                    "and has a meaning in the rate equations only"
+                )
+            start = starts[name]
+            begins = "has no value to start from" if math.isnan(start) else f"starts at {start:g}"
+            whole = start >= 0.0 and float(start).is_integer()
+            advice = (
+                f"; declare it as a species, species {name} = {start:g}, to count it"
+                if whole
+                else "; if molecules are meant, give it a whole number of them to start from"
+            )
+            return (
+                f"changes {name!r}, which is no count but a real amount ({begins}) with a meaning "
+                f"in the rate equations only{advice}"
+            )
+    return "changes amounts that are not whole"
 
 
 class _ProgramWriter:

@@ -21,11 +21,12 @@ from .kernels.programs import Programs
 from .kernels.runge_kutta import N_STAGES, PATH_DEGREE
 from .kernels.thinning import N_JUMP_CLOCKS, N_JUMP_COUNTERS
 from .network import Network
-from .rate_laws import Expression
+from .rate_laws import Call, Expression
 
 __all__ = ["CompiledJumps", "compile_jumps", "enlarged_completions", "enlarged_executions"]
 
 _FIRST_CAPACITY = 64
+_SWITCHES = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"})
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class _Structure:
 
     moving: tuple[int, ...]
     rates: Programs
+    switches: Programs
     restarts: np.ndarray
     delays: Delays
     stack_depth: int
@@ -115,6 +117,7 @@ def compile_jumps(compiled: CompiledNetwork, condition: Expression | None) -> Co
             reactions=steps.arrays,
             moving_reactions=np.flatnonzero(steps.arrays.moves).astype(np.int64),
             rates=structure.rates,
+            switches=structure.switches,
             restarts=structure.restarts,
             delays=structure.delays,
             events=events.events,
@@ -132,6 +135,9 @@ def _build(network: Network, changed: tuple[frozenset[int], ...]) -> _Structure:
     moving = moving_variables(network)
     rules = [network.expanded_variable_rate(i) for i in moving]
     rates, rate_depth = compile_expressions(network, rules)
+    switches, switch_depth = compile_expressions(
+        network, _switches(rules, {"t", *(network.variable_names[i] for i in moving)})
+    )
     index = {name: i for i, name in enumerate(network.state_names)}
     read = {index[name] for rule in rules for name in rule.symbols() if name in index}
     arguments: list[Expression | None] = []
@@ -142,6 +148,7 @@ def _build(network: Network, changed: tuple[frozenset[int], ...]) -> _Structure:
     return _Structure(
         moving=moving,
         rates=rates,
+        switches=switches,
         restarts=np.array([not one.isdisjoint(read) for one in changed], dtype=np.int64),
         delays=Delays(
             law=np.array(
@@ -153,8 +160,23 @@ def _build(network: Network, changed: tuple[frozenset[int], ...]) -> _Structure:
             ),
             arguments=programs,
         ),
-        stack_depth=max(rate_depth, delay_depth),
+        stack_depth=max(rate_depth, switch_depth, delay_depth),
     )
+
+
+def _switches(rules: list[Expression], moving: set[str]) -> list[Expression]:
+    """Return the largest parts of the rules that jump where what moves goes on smoothly."""
+    switches: dict[Expression, None] = {}
+    waiting = list(rules)
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, Call) or node.symbols().isdisjoint(moving):
+            continue
+        if node.operation in _SWITCHES:
+            switches[node] = None
+        else:
+            waiting.extend(node.arguments)
+    return list(switches)
 
 
 def enlarged_completions(walker: JumpWalker) -> JumpWalker:

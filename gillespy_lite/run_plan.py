@@ -29,6 +29,7 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.thinning import WINDOW_END
 from .kernels.walking import (
     BAD_DELAY,
     BAD_PROPENSITY,
@@ -53,6 +54,7 @@ from .pace import STANDSTILL
 from .randomness import stream_key, take_entropy
 from .rate_laws import Call, Expression, Symbol, did_you_mean
 from .results import Provenance
+from .results.columns import constant_size, is_concentration, size_name
 from .version import STREAM_VERSION, __version__
 
 __all__ = ["RunPlan", "check_times", "choose_method", "plan_run", "trouble"]
@@ -367,6 +369,14 @@ def _check_outputs(
             )
         if name in names[:k]:
             raise ValueError(f"outputs names '{name}' twice")
+    # What results show as a concentration needs the size that it is divided by.
+    for name in list(names):
+        if is_concentration(network, name):
+            try:
+                constant_size(network, name)
+            except ValueError:
+                size = size_name(network, name)
+                names += [size] * (size not in names)
     return (
         tuple(name for name in names if name in counted),
         tuple(name for name in names if name not in counted),
@@ -496,9 +506,9 @@ def _jump_trouble(
     named = f"reaction {label(network, culprit)}"
     if outcome == UNBOUNDED:
         return BadPropensityError(
-            f"the rate '{network.reactions[culprit].rate}' of {named} has no bound just after the "
-            f"time reached {where}: it grows without end, or is no number. Give it a bound, for "
-            "example with min"
+            f"the rate '{network.reactions[culprit].rate}' of {named} has no bound near "
+            f"t = {float(walker.clock[WINDOW_END]):.9g}: it grows without end, or is no number "
+            f"there. This was found {where}. Give it a bound, for example with min"
         )
     if outcome == BOUND_BROKEN:
         return SimulationError(

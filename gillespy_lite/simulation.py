@@ -28,6 +28,7 @@ from .progress import Progress, reporter
 from .rate_equation_runs import observed_values, solve_rate_equations, warn_timeout
 from .rate_laws import Expression
 from .results import Trajectory
+from .results.columns import moving_names
 from .run_plan import RunPlan, check_timeout, plan_run, trouble
 
 __all__ = ["run_trajectory", "simulate"]
@@ -205,6 +206,14 @@ def _trajectory(
         times, counts, values, reactions = (
             np.concatenate(pieces) for pieces in zip(*events, strict=True)
         )
+        moving = moving_names(plan.network).intersection((*plan.species, *plan.observables))
+        is_whole = complete and np.isnan(output.hitting_time[0]) and times.size > 0
+        if moving and is_whole and times[-1] < end_time:
+            # What moves between jumps is not at the end where it was after the last of them.
+            times = np.append(times, end_time)
+            counts = np.concatenate([counts, output.counts[0, -1:]])
+            values = np.concatenate([values, output.values[0, -1:]])
+            reactions = np.append(reactions, -1)
     else:
         # An unfinished path is known at the grid times that were recorded, and no further.
         n = plan.times.size if complete else int(walker.counter[N_RECORDED])

@@ -357,9 +357,6 @@ def test_networks_too_fast_for_the_steps_of_a_cell_are_refused_with_advice():
     network = gl.models.brusselator()
     with pytest.raises(SimulationError, match="paths of the cell 'langevin' stayed finite"):
         compare(network, [0, 1, 2, 4], 20, rng=1, cells=("rk4", "langevin"), steps=20)
-    driven = gl.Network.parse("species A = 10\nA -> 0 @ 1 + sin(t)")
-    with pytest.raises(MethodError, match="depends explicitly on the time"):
-        compare(driven, [0, 1], 20, rng=1, cells=("rk4",))
 
 
 def test_names_that_are_not_in_a_comparison_are_explained(linear):

@@ -106,6 +106,39 @@ def test_rate_of_a_variable_that_has_decayed_is_zero_and_no_error(method):
     assert (runs.final("A") < 40).all()
 
 
+@pytest.mark.parametrize("method", EXACT)
+def test_pulse_in_a_rule_is_never_stepped_over(method):
+    for text in ("X' = if(t > 3 and t < 3.001, 1000, 0)", "X' = if(C > 3 and C < 3.001, 1000, 0)"):
+        network = gl.Network.parse(f"species A\nvariable X = 0, C = 0\nC' = 1\n{text}\nA -> 0 @ X")
+        path = gl.simulate(network, [0, 2.9, 10], method=method, rng=1)
+        assert path["X"] == pytest.approx([0.0, 0.0, 1.0], abs=1e-4)
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_rule_that_switches_back_and_forth_goes_on(method):
+    network = gl.Network.parse("species A\nvariable X = 0\nX' = if(X > 1, -1, 1)\nA -> 0 @ X")
+    path = gl.simulate(network, [0, 0.5, 1.2], method=method, rng=1)
+    assert path["X"] == pytest.approx([0.0, 0.5, 1.0], abs=1e-4)
+
+
+@pytest.mark.parametrize("method", [*EXACT, "ode"])
+def test_recorded_concentration_brings_the_size_it_is_divided_by(method):
+    network = gl.Network.parse(
+        "species A = 6\nparam W = 3\nvariable V = 2\nobserve U = 2*V\nV' = 1\nA -> 0 @ 0\n"
+        "species B = 6, C = 6\nB -> C @ 0\n"
+        "compartment V: [A]\ncompartment W: [B]\ncompartment U: [C]"
+    )
+    path = gl.simulate(network, [0, 4], method=method, rng=1, outputs=["A"])
+    assert path["A"] == pytest.approx([3, 1])
+    assert set(path.columns) == {"A", "V"}
+    assert "A" in path.summary()
+    path = gl.simulate(network, [0, 4], method=method, rng=1, outputs=["B"])
+    assert path["B"] == pytest.approx([2, 2])
+    assert path.columns == ("B",)
+    path = gl.simulate(network, [0, 4], method=method, rng=1, outputs=["C"])
+    assert path["C"] == pytest.approx([1.5, 0.5])
+
+
 def test_variable_that_escapes_to_infinity_is_an_error_that_names_it():
     network = gl.Network.parse("species A\nvariable X = 1\nX' = X^2\n0 -> A @ 1")
     with pytest.raises(SimulationError, match="variable 'X' cannot be integrated further"):

@@ -147,7 +147,10 @@ def test_many_reactions_of_which_some_move_follow_their_laws(method):
     ("rate", "match"),
     [
         ("1/(t - 3)", "is -0.333333"),
-        ("1/(3 - t)", "no bound"),
+        ("1/(3 - t)", "no bound near t = 3:"),
+        ("1/(t - 3)^2", "no bound near t = 3:"),
+        ("if(t < 3, 1/(t - 3)^2, 0)", "no bound near t = 3:"),
+        ("if(t > 3 and t < 3.001, -1, 1)", "is -1 in .* at t = 3.000"),
         ("5 - t", "finite number, 0 or more"),
         ("sqrt(4 - t)", "finite number, 0 or more|no bound"),
     ],
@@ -159,6 +162,44 @@ def test_rate_without_a_meaning_is_an_error_that_names_it(method, rate, match):
     assert "'make'" in str(caught.value)
     assert "X = " in str(caught.value)
     assert caught.value.result.stopped == "error"
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_pole_ends_the_run_for_any_look_ahead(method):
+    network = gl.Network.parse("species X\nmake: 0 -> X @ 1/(t - 3)^2")
+    for look_ahead in (0.01, 50.0):
+        with pytest.raises(BadPropensityError, match=r"'make' .* no bound near t = 3:"):
+            gl.simulate(network, 5, method=method, rng=1, look_ahead=look_ahead)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("method", EXACT)
+def test_high_and_narrow_peak_is_no_pole(method):
+    # Its area is 100 (atan(2e4) + atan(3e4)), close to 100 pi; written so that bounds are loose.
+    network = gl.Network.parse("species X\n0 -> X @ 0.01/((t - 3)*(t - 3) + 1e-8)")
+    runs = gl.ensemble(network, [0, 5], 500, method=method, rng=10)
+    mean = 100.0 * (np.arctan(2e4) + np.arctan(3e4))
+    assert chi_square_pvalue(runs.final("X"), poisson_law(mean)) > SMALLEST
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_dip_below_zero_between_proposals_is_an_error_only_if_it_is_reached(method):
+    # Negative from the third molecule on, for a hundredth of the run; without it, never.
+    rate = "if(X < {}, 1, if(t > 3 and t < 3.1, -1e-6, 0))"
+    for limit, is_reached in ((2, True), (1000, False)):
+        network = gl.Network.parse(f"species X\n0 -> X @ {rate.format(limit)}")
+        if is_reached:
+            with pytest.raises(BadPropensityError, match=r"is -1e-06 .* at t = 3\.0"):
+                gl.ensemble(network, [0, 10], 20, method=method, rng=11)
+        else:
+            gl.ensemble(network, [0, 10], 20, method=method, rng=11)
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_loose_bounds_below_zero_are_no_error(method):
+    for rate in ("t*t - 6*t + 9", "1.0001 - 2*sin(t)*cos(t)", "1 + sin(t)", "X*(2 - X) + X^2"):
+        network = gl.Network.parse(f"species X\n0 -> X @ {rate}")
+        gl.ensemble(network, [0, 10], 20, method=method, rng=12)
 
 
 @pytest.mark.parametrize("method", EXACT)

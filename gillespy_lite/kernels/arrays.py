@@ -95,6 +95,7 @@ class JumpNetwork(NamedTuple):
     reactions: ReactionArrays
     moving_reactions: np.ndarray  # (n_moving_reactions,) int64: those that move
     rates: Programs  # one for each moving variable, in the order of `Path.moving`
+    switches: Programs  # the parts of `rates` that jump: comparisons, floor, ceil
     restarts: np.ndarray  # (n_steps,) int64: whether a step changes what `rates` read
     delays: Delays
     events: Events

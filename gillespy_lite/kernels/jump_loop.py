@@ -25,6 +25,7 @@ from .event_handling import (
 )
 from .jit import apart, kernel
 from .paths import path_state
+from .programs import evaluate_program
 from .random import uniform
 from .references import refer
 from .runge_kutta import hold_path, step_path
@@ -36,6 +37,7 @@ from .thinning import (
     NEXT_CHANGE,
     PATH_END,
     SEARCH,
+    SHORT_PIECES,
     STALE,
     STEP,
     UNSETTLED,
@@ -91,6 +93,13 @@ PROPOSAL, COMPLETION, CHANGE, WINDOW = range(4)
 # A rate may be above its bound by rounding alone.
 _ROUNDING = 1.0 + 1e-9
 
+# A step of the variables ends where a part of a rule jumps. After so many pieces no longer than a
+# share of the run, jumps may undo themselves, and the time would stand still: then steps are taken
+# as their errors allow, at most this many and while they are short.
+_SHORT_PIECE, _SHORT_STEP = 1e-7, 1e-5
+_MOST_SHORT_PIECES = 8
+_N_UNCUT = 1000
+
 
 @apart
 def _sync_box(state, low, high):
@@ -113,6 +122,7 @@ def _begin(network, request, walker, output, row, first_index):
     clock[NEXT_CHANGE] = np.inf
     counter[FRESH], counter[STALE], counter[SEARCH] = 0, 0, 1
     counter[UNSETTLED], counter[N_COMPLETIONS], counter[N_SEEN] = 2, 0, 0
+    counter[SHORT_PIECES] = 0
     walker.tolerances[0] = request.options[RELATIVE_OPTION]
     walker.tolerances[1] = request.options[ABSOLUTE_OPTION]
     hold_path(walker.path, walker.state, time)
@@ -181,6 +191,34 @@ def _find_change(network, condition, condition_moves, walker, time, end):
 
 
 @apart
+def _first_switch(network, walker, time, end, span):
+    """Return when a part of a rule first jumps on the path, or `end`.
+
+    Between its stages, a step of the variables does not see what is there only for a moment.
+    """
+    store, parameters, counter = walker.store, network.reactions.parameters, walker.counter
+    if counter[SHORT_PIECES] >= _MOST_SHORT_PIECES:
+        if end - time <= _SHORT_STEP * span and counter[SHORT_PIECES] < _N_UNCUT:
+            counter[SHORT_PIECES] += 1
+            return end
+        counter[SHORT_PIECES] = 0
+    _sync_box(walker.state, store.low, store.high)
+    _sync_box(walker.state, store.state, store.state)
+    until = end
+    for p in range(network.switches.start.size - 1):
+        held = evaluate_program(network.switches, p, walker.state, parameters, time, walker.stack)
+        change = first_change(
+            network.switches, p, held, walker.path, parameters, time, until, store
+        )
+        until = min(until, change)
+    if until - time > _SHORT_PIECE * span:
+        counter[SHORT_PIECES] = 0
+    elif until < end:
+        counter[SHORT_PIECES] += 1
+    return until
+
+
+@apart
 def _look_ahead(network, request, walker, time, end):
     """See to it that path, changes and window are known from `time` on; return an outcome or 0."""
     clock, counter, reactions = walker.clock, walker.counter, network.reactions
@@ -195,6 +233,10 @@ def _look_ahead(network, request, walker, time, end):
             counter[TROUBLE] = np.int64(-1.0 - step)
             return STEP_COLLAPSE
         clock[STEP], clock[PATH_END] = step, path.window[1]
+        if network.switches.start.size > 1:
+            clock[PATH_END] = _first_switch(
+                network, walker, time, clock[PATH_END], end - request.times[0]
+            )
         counter[SEARCH] = 1
         if network.moving_reactions.size > 0:
             clock[WINDOW_END] = time

@@ -32,6 +32,7 @@ __all__ = [
     "N_SEEN",
     "PATH_END",
     "SEARCH",
+    "SHORT_PIECES",
     "STALE",
     "STEP",
     "UNSETTLED",
@@ -48,23 +49,33 @@ WINDOW_END, PATH_END, LOOK_AHEAD, STEP, NEXT_CHANGE = range(N_CLOCKS, N_CLOCKS +
 N_JUMP_CLOCKS = N_CLOCKS + 5
 # JumpWalker.counter: are the bounds those of a window just opened; is the path out of date; is
 # NEXT_CHANGE; what is unsettled (2: events and the stop condition, 1: the condition); completions
-# under way; executions of events that were seen.
-FRESH, STALE, SEARCH, UNSETTLED, N_COMPLETIONS, N_SEEN = range(N_COUNTERS, N_COUNTERS + 6)
-N_JUMP_COUNTERS = N_COUNTERS + 6
+# under way; executions of events that were seen; very short pieces of the path in succession.
+FRESH, STALE, SEARCH, UNSETTLED, N_COMPLETIONS, N_SEEN, SHORT_PIECES = range(
+    N_COUNTERS, N_COUNTERS + 7
+)
+N_JUMP_COUNTERS = N_COUNTERS + 7
 
 # Windows are halved until the bounds are at most this often above the rates, or until fewer than
 # this many proposals of a window can be in vain. A rejected proposal costs about a third of a new
 # window.
 _TIGHT = 2.0
 _MOST_IN_VAIN = 16.0
-# Where the bounds do not exclude that a rate is negative, windows are at most this part of the run:
-# the rate itself is looked at whenever one begins.
+# Windows of a length that was asked for are halved where more would be.
+_FAR_TOO_MANY = 1e5
+# Where the bounds do not exclude that a rate is negative, windows are at most this part of the run,
+# and the rate is looked at more closely in each: in parts of it down to this share, finer by this
+# factor each time, as long as the work allows. What is negative by rounding alone, relative to the
+# bound, does not count.
 _SUSPICIOUS = 1.0 / 64.0
-# Shorter windows than this, relative to the time, are not tried for the sake of speed; and for the
-# sake of a bound not below this part of the run: towards a pole windows would shrink, and events
-# crowd, without end.
+_FINEST_PART, _FINER = 2.0**-16, 16.0
+_MOST_LOOKS = 128
+_NOTHING = 1e-12
+# Shorter windows than this, relative to the time, are not tried.
 _LEAST_WINDOW = 1e-13
-_LEAST_BOUNDED = 1e-5
+# Towards a pole windows would shrink, and events crowd, without end. Where a window is shorter than
+# this part of the run, that part is searched for one.
+_FAR = 1e-5
+_MOST_POLE_LOOKS = 4096
 # A variable is known to a few times what its integration allows.
 _UNSURE = 10.0
 
@@ -105,6 +116,87 @@ def _rate_range(network, state, box, path, tolerances, saved, reaction, start, e
 
 
 @inlined
+def _range(network, walker, reaction, start, end):
+    return _rate_range(
+        network, walker.state, walker.box, walker.path, walker.tolerances, walker.slopes,
+        reaction, start, end,
+    )  # fmt: skip
+
+
+@apart
+def _range_over(network, walker, reaction, start, end):
+    """Return bounds of a rate over a part of the path, and make the walker's box that of it."""
+    path_box(walker.path, start, end, walker.box.low, walker.box.high)
+    return _range(network, walker, reaction, start, end)
+
+
+@apart
+def _first_negative(network, walker, reaction, start, end):
+    """Return an instant from `start` on at which a rate is found to be negative; `end` if none is.
+
+    The window is to end there: if no jump comes before, the error is found when the next begins.
+    The walker's box is overwritten.
+    """
+    _, highest = _range_over(network, walker, reaction, start, end)
+    least = -_NOTHING * highest
+    _, upper = _range_over(network, walker, reaction, start, start)
+    if upper < least:
+        return start
+    n_looks, part = 0, 1.0
+    while part > _FINEST_PART:
+        # All of the window is looked at in parts that are not too fine before any in finer ones.
+        part /= _FINER
+        narrowest = max(part * (end - start), _LEAST_WINDOW * max(abs(start), abs(end)))
+        left, width, is_clear = start, end - start, True
+        while left < end:
+            if n_looks == _MOST_LOOKS:
+                return end
+            n_looks += 1
+            right = left + width
+            if not right < end:
+                right = end
+            lower, _ = _range_over(network, walker, reaction, left, right)
+            if lower < least:
+                middle = left + 0.5 * (right - left)
+                _, upper = _range_over(network, walker, reaction, middle, middle)
+                if upper < least:
+                    return middle
+                if right - left > narrowest:
+                    width = 0.5 * (right - left)
+                    continue
+                is_clear = False
+            left = right
+            width *= 2.0
+        if is_clear:
+            break
+    return end
+
+
+@apart
+def _find_pole(network, walker, reaction, start, end, least):
+    """Return where in [`start`, `end`] a rate has no bound however short the window; inf: nowhere.
+
+    The walker's box is overwritten.
+    """
+    left, width = start, end - start
+    for _ in range(_MOST_POLE_LOOKS):
+        right = left + width
+        if not right < end:
+            right = end
+        _, upper = _range_over(network, walker, reaction, left, right)
+        if upper < np.inf:
+            if right == end:
+                return np.inf
+            left = right
+            width *= 2.0
+        elif right - left <= least:
+            return left
+        else:
+            width = 0.5 * (right - left)
+    return np.inf
+
+
+@inlined
 def window_value(network, walker, reaction, time):
     """Return the propensity of a reaction or, where it moves, its bound in the present window."""
     return walker.value[reaction]
@@ -120,10 +212,11 @@ def fill_values(network, walker, step, time):
         elif walker.counter[FRESH] != 0:
             continue
         else:
-            _, value = _rate_range(
-                network, walker.state, walker.box, walker.path, walker.tolerances, walker.slopes,
-                reaction, time, walker.clock[WINDOW_END],
-            )  # fmt: skip
+            end = walker.clock[WINDOW_END]
+            lower, value = _range(network, walker, reaction, time, end)
+            if lower < 0.0 and end > time:
+                walker.clock[WINDOW_END] = _first_negative(network, walker, reaction, time, end)
+                path_box(walker.path, time, end, walker.box.low, walker.box.high)
         walker.value[reaction] = value
         if not 0.0 <= value < np.inf:
             return reaction
@@ -166,7 +259,8 @@ def open_window(network, moving_reactions, walker, time, limit, span, look_ahead
     Returns
     -------
     int
-        A reaction whose rate has no bound in the shortest window, or -1.
+        A reaction whose rate has no bound however short the window, or -1. Where that is, is
+        then in `clock[WINDOW_END]`.
     """
     clock = walker.clock
     length = look_ahead if look_ahead > 0.0 else clock[LOOK_AHEAD]
@@ -182,10 +276,7 @@ def open_window(network, moving_reactions, walker, time, limit, span, look_ahead
         lowest, highest, culprit, negative = 0.0, 0.0, -1, False
         for k in range(moving_reactions.size):
             reaction = moving_reactions[k]
-            lower, upper = _rate_range(
-                network, walker.state, walker.box, walker.path, walker.tolerances, walker.slopes,
-                reaction, time, end,
-            )  # fmt: skip
+            lower, upper = _range(network, walker, reaction, time, end)
             if not upper < np.inf:
                 culprit = reaction
                 break
@@ -194,14 +285,36 @@ def open_window(network, moving_reactions, walker, time, limit, span, look_ahead
             highest += upper
             negative = negative or lower < 0.0
         fits = culprit < 0
-        if fits and look_ahead == 0.0:
+        if fits and look_ahead > 0.0:
+            # A window that happens to end just before a pole has a bound, but what a bound.
+            fits = (highest - lowest) * (end - time) <= _FAR_TOO_MANY
+        elif fits:
             fits = (
                 highest <= _TIGHT * lowest or (highest - lowest) * (end - time) <= _MOST_IN_VAIN
             ) and not (negative and end - time > _SUSPICIOUS * span)
-        if fits or end - time <= (least if culprit < 0 else max(least, _LEAST_BOUNDED * span)):
+        if fits or end - time <= least:
             break
         length = 0.5 * (end - time)
         is_first = False
     if look_ahead == 0.0:
         clock[LOOK_AHEAD] = min(2.0 * length, span) if is_first else length
+    far = min(time + _FAR * span, limit)
+    if culprit < 0 and (negative or end < far):
+        for k in range(moving_reactions.size):
+            reaction = moving_reactions[k]
+            if end < far:
+                _, upper = _range_over(network, walker, reaction, end, far)
+                pole = np.inf
+                if not upper < np.inf:
+                    pole = _find_pole(network, walker, reaction, end, far, least)
+                if pole < np.inf:
+                    clock[WINDOW_END] = pole
+                    return reaction
+            if negative:
+                lower, _ = _range_over(network, walker, reaction, time, end)
+                if lower < 0.0:
+                    clock[WINDOW_END] = min(
+                        clock[WINDOW_END], _first_negative(network, walker, reaction, time, end)
+                    )
+        path_box(walker.path, time, end, walker.box.low, walker.box.high)
     return culprit

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..errors import MethodError
-from ..expressions import Expression
 
 if TYPE_CHECKING:
     from ..compilation import CompiledNetwork
-    from ..network import Network
 
 __all__ = ["Method", "StochasticMethod"]
 
@@ -115,7 +112,7 @@ class StochasticMethod(Method):
     def refusal(self, compiled: CompiledNetwork) -> str | None:
         """Return why this method cannot do this network, or None if it can."""
         if compiled.real_sided:
-            return f"reaction {compiled.real_sided[0]} {_why_real(compiled.network)}"
+            return f"reaction {compiled.real_sided[0]} {compiled.why_real()}"
         return super().refusal(compiled)
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
@@ -125,34 +122,6 @@ class StochasticMethod(Method):
     def option_values(self) -> np.ndarray:
         """Return the options as the kernel reads them, (n_options,) float64."""
         return np.zeros(0)
-
-
-def _why_real(network: Network) -> str:
-    """Say why the first reaction whose amounts are not whole has no stochastic meaning."""
-    starts = dict(zip(network.variable_names, network.initial_variables.tolist(), strict=True))
-    for reaction in network.reactions:
-        for name, count in (*reaction.reactants, *reaction.products):
-            if name not in starts:
-                continue
-            if not isinstance(count, int):
-                amount = f"({count})" if isinstance(count, Expression) else f"{count:g}"
-                return (
-                    f"takes or makes {amount} of {name!r}, which is no whole number of molecules "
-                    "and has a meaning in the rate equations only"
-                )
-            start = starts[name]
-            begins = "has no value to start from" if math.isnan(start) else f"starts at {start:g}"
-            whole = start >= 0.0 and float(start).is_integer()
-            advice = (
-                f"; declare it as a species, species {name} = {start:g}, to count it"
-                if whole
-                else "; if molecules are meant, give it a whole number of them to start from"
-            )
-            return (
-                f"changes {name!r}, which is no count but a real amount ({begins}) with a meaning "
-                f"in the rate equations only{advice}"
-            )
-    return "changes amounts that are not whole"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -361,3 +361,26 @@ class RecordedPaths(Recorded):
         if not self.observables:
             return self.counts
         return read_only(np.concatenate((self.counts, self.values), axis=-1))
+
+    def moving_columns(self) -> frozenset[str]:
+        """Return the names of variables, observables and concentrations that are no steps."""
+        return moving_names(self.network)
+
+
+def moving_names(network: Network) -> frozenset[str]:
+    """Return what changes between the jumps of a sampled path."""
+    moving = {
+        "t",
+        *(
+            name
+            for i, name in enumerate(network.variable_names)
+            if network.expanded_variable_rate(i) != Number(0.0)
+        ),
+    }
+    for one in network.observables:
+        if not network.expanded(one.expression).symbols().isdisjoint(moving):
+            moving.add(one.name)
+    for place in network.compartments:
+        if place.size in moving:
+            moving.update(place.as_concentrations)
+    return frozenset(moving)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Network
-from .columns import Name, RecordedPaths
+from .columns import Name, RecordedPaths, name_text
 from .files import write_csv
 from .provenance import Provenance
 from .recorded import FloatArray, IntArray, freeze
@@ -109,12 +109,21 @@ class Trajectory(RecordedPaths):
         Raises
         ------
         ValueError
-            If `t` lies outside the path.
+            If `t` lies outside the path, or a variable or an observable moves between the recorded
+            times of a sampled path, and `t` is none of these.
         """
         table = self._table() if name is None else self[name]
         row = self._row_at(t, end_time=self.end_time, snap=self.reactions is None)
         # The rate equations have a smooth solution, of which a step would be a poor copy.
         is_smooth = self.counts.dtype.kind == "f"
+        if not is_smooth and t != self.times[row]:
+            moving = self.moving_columns()
+            for one in self.columns if name is None else [name_text(name)]:
+                if one in moving:
+                    raise ValueError(
+                        f"{one!r} moves between the recorded times, and the last one before t = "
+                        f"{t:g} is {self.times[row]:g}; record a grid of times with {t:g} in it"
+                    )
         if is_smooth and row + 1 < self.n_times:
             span = self.times[row + 1] - self.times[row]
             share = min(1.0, max(0.0, (float(t) - self.times[row]) / span))
