@@ -22,6 +22,7 @@ from sbml_texts import (
     species,
 )
 
+import gillespy_lite as gl
 from gillespy_lite import Network
 from gillespy_lite.errors import FormatError
 
@@ -289,3 +290,24 @@ def test_random_bytes_are_refused(tmp_path_factory, data):
 def test_random_markup_is_refused(text):
     with pytest.raises(FormatError):
         Network.from_sbml("<" + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('<?xml version="1.0"?><foo/>', r"begins with <foo> \(line 1\), not <sbml>"),
+        (
+            '<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1"/>',
+            "must contain a <model>",
+        ),
+    ],
+)
+def test_a_document_without_content_is_not_called_damaged(text, message):
+    with pytest.raises(FormatError, match=message) as caught:
+        gl.Network.from_sbml(text)
+    assert "cut short" not in str(caught.value)
+
+
+def test_letters_that_antimony_does_not_know_are_pointed_at():
+    with pytest.raises(FormatError, match="line 1 has 'ß'; names in Antimony are made of ASCII"):
+        gl.Network.from_antimony("species ß; ß = 5; J: ß -> ; 0.1*ß")

@@ -383,3 +383,23 @@ def test_formulas_have_the_value_that_python_gives_them(formula):
     with np.errstate(all="ignore"):
         expected = eval(python, names)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("formula", ["if((0>0),Obs,0)", "2*Obs", "time()"])
+def test_a_parameter_that_uses_what_changes_is_refused_with_its_line(formula):
+    text = (
+        f"begin parameters\n 1 k 1\n 2 x {formula}\nend parameters\nbegin species\n 1 A() 10\n"
+        "end species\nbegin reactions\n 1 1 0 k\nend reactions\n"
+        "begin groups\n 1 Obs 1\nend groups\n"
+    )
+    with pytest.raises(FormatError, match=r"line 3: the parameter 'x' uses .* write it as a func"):
+        gl.Network.from_net(text)
+
+
+def test_a_group_that_names_no_species_is_refused_with_its_line():
+    text = (
+        "begin species\n 1 A() 10\nend species\nbegin reactions\nend reactions\n"
+        "begin groups\n 1 Obs 0\nend groups\n"
+    )
+    with pytest.raises(FormatError, match=r"line 7: '0' is not the number of a species"):
+        gl.Network.from_net(text)

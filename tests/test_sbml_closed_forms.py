@@ -23,6 +23,7 @@ from sbml_texts import (
     species,
 )
 
+import gillespy_lite as gl
 from gillespy_lite import Network, simulate
 from gillespy_lite.errors import FormatError
 
@@ -396,3 +397,16 @@ def test_a_species_reference_of_level_2_has_no_value():
     text = _level_2('<speciesReference id="n" species="P"/>', law=math(ci("n")))
     with pytest.raises(FormatError, match=r"law of the reaction 'R'.* unknown id 'n'"):
         Network.from_sbml(text)
+
+
+def test_amounts_in_moles_are_never_rounded_to_zero():
+    # 1e-6 mol/l in 1e-15 l are 1e-21 mol; first-order decay at .1.
+    network = gl.Network.from_antimony(
+        "compartment c = 1e-15; species A in c, B in c; A = 1e-6; B = 0; J: A => B; c*0.1*A"
+    )
+    path = gl.simulate(network, [0, 10], method="ode")
+    assert path["A"] == pytest.approx([1e-6, 1e-6 * np.exp(-1)], rel=1e-6)
+    with pytest.raises(gl.MethodError, match=r"'A', which is no count .*starts at 1e-21"):
+        gl.simulate(network, 1, rng=1)
+    with pytest.raises(gl.NetworkError, match="Avogadro"):
+        gl.Species("A", 1e-21)

@@ -372,6 +372,13 @@ class _NetReader:
     def _parameters(self) -> tuple[list[Parameter], list[int]]:
         formulas = {name: self.formula(line) for name, (_, line) in self.parameter_texts.items()}
         lines = {name: line.number for name, (_, line) in self.parameter_texts.items()}
+        for name, formula in formulas.items():
+            for word in sorted(formula.symbols() - formulas.keys()):
+                self.refuse(
+                    lines[name],
+                    f"the parameter {shown(name)} uses {shown(word)}, which is a group, a function "
+                    "or the time, and these change; write it as a function",
+                )
         order = self._sorted(formulas, lines)
         return [Parameter(name, formulas[name]) for name in order], [lines[name] for name in order]
 

@@ -150,6 +150,7 @@ def _check_markup(text: str) -> None:
         if found is None or kind is None:
             _refuse_markup(text, position)
         end = found.end()
+        has_root = has_root or kind == "empty"
         if math_depth and kind in ("start", "empty"):
             n_in_math += 1
             if n_in_math > MAX_MATH:
