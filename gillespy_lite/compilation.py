@@ -8,7 +8,7 @@ rate law) is built once and kept in `Network.memo`, which relatives made by `wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import factorial, prod
 
@@ -31,6 +31,7 @@ __all__ = [
     "compile_network",
     "compile_rate_equations",
     "compile_steps",
+    "jumping_parts",
     "label",
     "moving_variables",
     "propensity_expression",
@@ -43,6 +44,9 @@ __all__ = [
 # kept for every species, and a reaction has those of the species that it changes. A network of
 # 58,276 reactions would otherwise need 64 million entries, 2 GB, and a minute to make them.
 _MOST_ENTRIES = 2_000_000
+
+# What jumps while its arguments change smoothly.
+_JUMPING = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"})
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -505,6 +509,19 @@ def _leaping_orders(network: Network, index: dict[str, int]) -> tuple[IntArray, 
             i, own_count = index[name], 1 if custom else count
             order[i], own[i] = max((order[i], own[i]), (molecules, own_count))
     return order, own
+
+
+def jumping_parts(rates: Iterable[Expression], names: Collection[str]) -> list[Expression]:
+    """Return the largest parts of some rates that jump while `names` change smoothly."""
+    found: dict[Expression, None] = {}
+    waiting = list(rates)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Call) and node.operation not in _JUMPING:
+            waiting.extend(node.arguments)
+        elif isinstance(node, Call) and not node.symbols().isdisjoint(names):
+            found[node] = None
+    return list(found)
 
 
 def compile_expressions(

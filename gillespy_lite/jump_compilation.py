@@ -11,6 +11,7 @@ from .compilation import (
     CompiledNetwork,
     compile_expressions,
     compile_steps,
+    jumping_parts,
     moving_variables,
 )
 from .event_compilation import CompiledEvents, compile_events, enlarged, event_store
@@ -21,12 +22,11 @@ from .kernels.programs import Programs
 from .kernels.runge_kutta import N_STAGES, PATH_DEGREE
 from .kernels.thinning import N_JUMP_CLOCKS, N_JUMP_COUNTERS
 from .network import Network
-from .rate_laws import Call, Expression
+from .rate_laws import Expression
 
 __all__ = ["CompiledJumps", "compile_jumps", "enlarged_completions", "enlarged_executions"]
 
 _FIRST_CAPACITY = 64
-_SWITCHES = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"})
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _build(network: Network, changed: tuple[frozenset[int], ...]) -> _Structure:
     rules = [network.expanded_variable_rate(i) for i in moving]
     rates, rate_depth = compile_expressions(network, rules)
     switches, switch_depth = compile_expressions(
-        network, _switches(rules, {"t", *(network.variable_names[i] for i in moving)})
+        network, jumping_parts(rules, {"t", *(network.variable_names[i] for i in moving)})
     )
     index = {name: i for i, name in enumerate(network.state_names)}
     read = {index[name] for rule in rules for name in rule.symbols() if name in index}
@@ -162,21 +162,6 @@ def _build(network: Network, changed: tuple[frozenset[int], ...]) -> _Structure:
         ),
         stack_depth=max(rate_depth, switch_depth, delay_depth),
     )
-
-
-def _switches(rules: list[Expression], moving: set[str]) -> list[Expression]:
-    """Return the largest parts of the rules that jump where what moves goes on smoothly."""
-    switches: dict[Expression, None] = {}
-    waiting = list(rules)
-    while waiting:
-        node = waiting.pop()
-        if not isinstance(node, Call) or node.symbols().isdisjoint(moving):
-            continue
-        if node.operation in _SWITCHES:
-            switches[node] = None
-        else:
-            waiting.extend(node.arguments)
-    return list(switches)
 
 
 def enlarged_completions(walker: JumpWalker) -> JumpWalker:

@@ -16,6 +16,7 @@ import numpy as np
 from .compilation import (
     compile_expressions,
     compile_rate_equations,
+    jumping_parts,
     label,
     state_change_entries,
 )
@@ -37,13 +38,12 @@ from .kernels.random import seed_stream
 from .mass_action import rate_expression
 from .methods.ode import Ode, RateEquationSystem, bernstein_form
 from .network import Network
-from .rate_laws import Call, Expression, Number, Symbol
+from .rate_laws import Expression, Number, Symbol
 from .results import Trajectory
 from .run_plan import RunPlan
 
 __all__ = ["observed_values", "solve_rate_equations", "warn_timeout"]
 
-_SWITCHES = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"})
 _STEPS_BETWEEN_CHECKS = 20_000
 # A switch that changes this often, each time within this part of the time, works against itself.
 _MOST_CHANGES, _AT_ONCE = 100, 1e-10
@@ -472,18 +472,8 @@ def _switches(network: Network) -> tuple[Expression, ...]:
             else network.expanded_rate(j)
             for j, reaction in enumerate(network.reactions)
         ]
-        waiting = [*rates, *(network.expanded_variable_rate(i) for i in range(network.n_variables))]
-        switches: dict[Expression, None] = {}
-        while waiting:
-            node = waiting.pop()
-            if not isinstance(node, Call):
-                continue
-            if node.operation in _SWITCHES:
-                if not node.symbols().isdisjoint(states):
-                    switches[node] = None
-            else:
-                waiting.extend(node.arguments)
-        found = network.memo["switches"] = tuple(switches)
+        rates += [network.expanded_variable_rate(i) for i in range(network.n_variables)]
+        found = network.memo["switches"] = tuple(jumping_parts(rates, states))
     return found
 
 
