@@ -173,3 +173,9 @@ def test_a_path_is_read_and_one_that_is_none_is_said_to_be_none(tmp_path):
     assert Network.read(path) == Network.from_antimony(DECAY)
     with pytest.raises(FormatError, match="no model could be read"):
         Network.from_antimony(tmp_path / "none.ant")
+
+
+def test_what_antimony_could_not_read_back_is_not_written():
+    network = Network.parse("species after = 10\nafter -> 0 @ 1")
+    with pytest.raises(FormatError, match="a name may be one of its words"):
+        network.to_antimony()

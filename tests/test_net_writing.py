@@ -120,3 +120,9 @@ def test_stock_models_are_written_or_refused_by_name():
 def test_what_does_not_fit_is_refused_by_name(text, message):
     with pytest.raises(FormatError, match=message):
         write_net(gl.Network.parse(text))
+
+
+def test_values_that_are_not_known_are_refused_by_name():
+    network = gl.Network.parse("species A = 1\nparam k = 1, unset = nan\nA -> 0 @ k")
+    with pytest.raises(FormatError, match="'unset' is nan, and numbers are finite there"):
+        network.to_net()

@@ -115,6 +115,13 @@ def write_antimony(network: Network) -> str:
                     f"the network cannot be written as Antimony: {_last_error(antimony)}"
                 )
             text: str = antimony.getAntimonyString(antimony.getMainModuleName())
+            # It writes names that it does not read, such as a species called after.
+            antimony.clearPreviousLoads()
+            if antimony.loadAntimonyString(text) < 0:
+                raise FormatError(
+                    "libantimony does not read what it makes of this network; a name may be one of "
+                    f"its words: {_last_error(antimony)}"
+                )
         finally:
             _clear(antimony)
     # The first line names the library and its version.

@@ -7,7 +7,7 @@ whose constant may be an expression. All else is refused by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import factorial, prod
+from math import factorial, isfinite, prod
 from typing import NoReturn
 
 from ..errors import FormatError
@@ -72,6 +72,11 @@ class _NetWriter:
             # A variable that reactions alone change is an amount like any other.
             if one.rate is not None and one.rate != Number(0.0):
                 _refuse(f"the variable {one.name!r} follows a rule, {one.name}' = {one.rate}")
+        given = [(one.name, one.value) for one in network.parameters]
+        given += [(one.name, one.initial) for one in network.variables]
+        for name, value in given:
+            if not isinstance(value, Expression) and not isfinite(value):
+                _refuse(f"{name!r} is {value:g}, and numbers are finite there")
         for box in network.compartments:
             if box.as_concentrations:
                 _refuse(
