@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import settings
 
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("fresh", derandomize=False)
 settings.load_profile("fixed")
+
+_PRINT_OPTIONS = np.get_printoptions()
+
+
+@pytest.fixture(autouse=True)
+def _numbers_print_as_ever() -> None:
+    # libroadrunner changes how NumPy prints, for the whole process, when it is imported.
+    np.set_printoptions(**_PRINT_OPTIONS)

@@ -70,7 +70,12 @@ compile_network(network)
 compile_rate_equations(network)
 after = resource.getrusage(resource.RUSAGE_SELF)
 seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-print(json.dumps([network.n_reactions, seconds, after.ru_maxrss / 1024]))
+# Of this process alone: ru_maxrss begins with what the process had that started it.
+peak = after.ru_maxrss
+if sys.platform == "linux":
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    peak = int(status["VmHWM"].split()[0])
+print(json.dumps([network.n_reactions, seconds, peak / 1024]))
 """
 
 
