@@ -205,21 +205,23 @@ def window_value(network, walker, reaction, time):
 @apart
 def fill_values(network, walker, step, time):
     """Compute what a step changes of `walker.value`; return a reaction that has no value, or -1."""
-    for k in range(network.dependent_start[step], network.dependent_start[step + 1]):
-        reaction = network.dependent[k]
-        if network.moves[reaction] == 0:
-            value = propensity(network, reaction, walker.state, time, walker.stack)
-        elif walker.counter[FRESH] != 0:
-            continue
-        else:
-            end = walker.clock[WINDOW_END]
-            lower, value = _range(network, walker, reaction, time, end)
-            if lower < 0.0 and end > time:
-                walker.clock[WINDOW_END] = _first_negative(network, walker, reaction, time, end)
-                path_box(walker.path, time, end, walker.box.low, walker.box.high)
-        walker.value[reaction] = value
-        if not 0.0 <= value < np.inf:
-            return reaction
+    for i in range(network.part_start[step], network.part_start[step + 1]):
+        part = network.part[i]
+        for k in range(network.dependent_start[part], network.dependent_start[part + 1]):
+            reaction = network.dependent[k]
+            if network.moves[reaction] == 0:
+                value = propensity(network, reaction, walker.state, time, walker.stack)
+            elif walker.counter[FRESH] != 0:
+                continue
+            else:
+                end = walker.clock[WINDOW_END]
+                lower, value = _range(network, walker, reaction, time, end)
+                if lower < 0.0 and end > time:
+                    walker.clock[WINDOW_END] = _first_negative(network, walker, reaction, time, end)
+                    path_box(walker.path, time, end, walker.box.low, walker.box.high)
+            walker.value[reaction] = value
+            if not 0.0 <= value < np.inf:
+                return reaction
     return -1
 
 
