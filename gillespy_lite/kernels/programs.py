@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import inlined, part
-from .special_functions import factorial, kummer_ratio
+from .special_functions import factorial, kummer_ratio, power
 
 __all__ = ["OPERATION_CODES", "Programs", "evaluate_program"]
 
@@ -49,8 +49,7 @@ class Programs(NamedTuple):
 @inlined
 def _hill(x, threshold, exponent):
     # x^n / (K^n + x^n) through the ratio, so that large powers do not overflow to inf / inf.
-    ratio = (threshold / x) ** exponent
-    return 1.0 / (1.0 + ratio)
+    return 1.0 / (1.0 + power(threshold / x, exponent))
 
 
 @part
@@ -88,7 +87,7 @@ def evaluate_program(programs, p, state, parameters, time, stack):
             stack[top] /= stack[top + 1]
         elif code == POWER:
             top -= 1
-            stack[top] = stack[top] ** stack[top + 1]
+            stack[top] = power(stack[top], stack[top + 1])
         elif code == NEGATE:
             stack[top] = -stack[top]
         elif code == LESS:
