@@ -13,6 +13,7 @@ import numpy as np
 
 from .compilation import CompiledNetwork, compile_expressions, compile_network, label
 from .dsl import parse_expression
+from .engines import Engine, choose_engine
 from .errors import (
     BadPropensityError,
     CountOverflowError,
@@ -29,6 +30,7 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
 from .kernels.walking import (
     BAD_DELAY,
@@ -47,6 +49,7 @@ from .kernels.walking import (
     TROUBLE,
     UNBOUNDED,
 )
+from .lane_compilation import lane_walker
 from .memory import require_memory
 from .methods import METHODS, Method, StochasticMethod
 from .network import Network
@@ -72,6 +75,7 @@ class RunPlan:
     jumps: CompiledJumps | None  # where more than reactions changes the state, or their rates
     method: Method
     method_reason: str
+    engine: Engine
     times: np.ndarray  # (n_times,) float64
     # The columns of `counts`: recorded species; for the rate equations variables, too.
     species: tuple[str, ...]
@@ -122,6 +126,11 @@ class RunPlan:
             integers=np.zeros(n_integers, dtype=np.int64),
         )
 
+    def lane_walker(self, queue: np.ndarray) -> LaneWalker:
+        """Return a thread's own lanes; `queue` is the counter of rows that threads share."""
+        assert self.engine.lanes is not None
+        return lane_walker(self.engine.lanes, self.request, self.stack_depth, queue)
+
     def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:
         """Return a walker that can go on: a larger one where the kernel asked for room.
 
@@ -152,6 +161,11 @@ class RunPlan:
         Done on no trajectory, in the calling thread, which Ctrl-C can reach, and before a time
         limit starts to count.
         """
+        if self.engine.lanes is not None:
+            if not getattr(self.engine.kernel, "signatures", True):
+                walker = self.lane_walker(np.zeros(1, dtype=np.int64))
+                self.engine.kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
+            return
         if not getattr(self.kernel, "signatures", True):
             self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
 
@@ -182,6 +196,8 @@ class RunPlan:
             stream_version=STREAM_VERSION,
             package_version=__version__,
             elapsed=time.perf_counter() - self.started,
+            engine=self.engine.name,
+            engine_reason=self.engine.reason,
         )
 
 
@@ -197,6 +213,8 @@ def plan_run(
     max_events: int | None,
     every_event: bool,
     method_options: Mapping[str, Any],
+    engine: str = "table",
+    n_trajectories: int = 1,
 ) -> RunPlan:
     """Check the arguments of a run and gather what it needs."""
     started = time.perf_counter()
@@ -241,6 +259,14 @@ def plan_run(
         jumps=jumps,
         method=chosen,
         method_reason=reason,
+        engine=choose_engine(
+            engine,
+            chosen,
+            compiled,
+            n_trajectories,
+            every_event=bool(every_event),
+            moves=jumps is not None,
+        ),
         times=times,
         species=species,
         observables=observables,

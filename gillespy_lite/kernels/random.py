@@ -28,6 +28,12 @@ import numpy as np
 from .jit import inlined, part
 
 __all__ = [
+    "BITS_OF_ONE",
+    "LN2_HIGH",
+    "LN2_LOW",
+    "LOG_COEFFICIENTS",
+    "MANTISSA",
+    "ROOT_OF_TWO",
     "exponential",
     "exponential_by_log",
     "gamma",
@@ -51,14 +57,17 @@ _TO_UNIT = 2.0**-53
 
 # The parts of a double, and the published constants of fdlibm's logarithm: log(2) in two parts, of
 # which the first times an exponent is exact, and the coefficients of a polynomial in s^2.
-_BITS_OF_ONE = np.uint64(0x3FF0000000000000)
-_MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
+BITS_OF_ONE = np.uint64(0x3FF0000000000000)
+MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
 _BIAS = np.int64(1023)
-_ROOT_OF_TWO = 1.4142135623730951
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_LG1, _LG2, _LG3 = 6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01
-_LG4, _LG5, _LG6 = 2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01
-_LG7 = 1.479819860511658591e-01
+ROOT_OF_TWO = 1.4142135623730951
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+LOG_COEFFICIENTS = (
+    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
+    2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
+    1.479819860511658591e-01,
+)  # fmt: skip
+_LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = LOG_COEFFICIENTS
 
 
 def _exponential_layers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,7 +149,7 @@ def uniform(stream):
 @inlined
 def unit_mantissa(stream):
     """Draw uniformly from [1, 2), a multiple of 2**-52: the upper 52 bits as a mantissa."""
-    return np.uint64(_BITS_OF_ONE | (_next_bits(stream) >> _U12)).view(np.float64)
+    return np.uint64(BITS_OF_ONE | (_next_bits(stream) >> _U12)).view(np.float64)
 
 
 @inlined
@@ -159,9 +168,9 @@ def negative_log(v):
     """
     bits = np.float64(v).view(np.uint64)
     exponent = np.int64(bits >> _U52) - _BIAS
-    m = np.uint64((bits & _MANTISSA) | _BITS_OF_ONE).view(np.float64)
+    m = np.uint64((bits & MANTISSA) | BITS_OF_ONE).view(np.float64)
     e = np.float64(exponent)
-    if m > _ROOT_OF_TWO:
+    if m > ROOT_OF_TWO:
         m, e = 0.5 * m, e + 1.0
     f = m - 1.0
     s = f / (2.0 + f)
@@ -170,8 +179,8 @@ def negative_log(v):
     t1 = w * (_LG2 + w * (_LG4 + w * _LG6))
     t2 = z * (_LG1 + w * (_LG3 + w * (_LG5 + w * _LG7)))
     half_square = (0.5 * f) * f
-    correction = s * (half_square + (t2 + t1)) + e * _LN2_LOW
-    return -(e * _LN2_HIGH - ((half_square - correction) - f))
+    correction = s * (half_square + (t2 + t1)) + e * LN2_LOW
+    return -(e * LN2_HIGH - ((half_square - correction) - f))
 
 
 @inlined
