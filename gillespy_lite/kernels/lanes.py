@@ -1,9 +1,9 @@
 """The direct method for many trajectories in lockstep: one event of each at every step.
 
 Each lane is at work on one row of the output. A step draws for all lanes, adds up propensities in
-the order of the direct method, and fires one reaction in each. A lane whose next event lies beyond its
-next sampling time is held: its state and stream stay what they are, the row is recorded outside the
-vector arithmetic, and the next step draws the same numbers again. So a lane goes exactly the path
+the order of the direct method, and fires one reaction in each. A lane whose next event lies beyond
+its next sampling time is held: its state and stream stay what they are, the row is recorded outside
+the vector arithmetic, and the next step draws the same numbers again. So a lane goes the very path
 that `run_direct` goes for the same row, draw for draw.
 
 Whatever is out of the ordinary (a propensity that is negative or not a number, a count that grows
@@ -152,18 +152,21 @@ def _fill_laws(network, walker):
 
 
 @inlined
-def fill_cumulative(network, walker):
+def fill_cumulative(network, walker, far_network, far_walker):
     """Write the cumulative sums of propensities, in fours; return the lanes with a bad one."""
     fault = _NO_BITS
     if network.factor.size > 0:
-        fault = _fill_laws(refer(network), refer(walker))
-    state, cumulative = walker.state, walker.cumulative
+        fault = _fill_laws(far_network, far_walker)
+    state, cumulative, partnerless = walker.state, walker.cumulative, network.n_species * LANES
     offset = everywhere(0.0)
     for block in range(0, network.coefficient.size, 4):
         within = everywhere(0.0)
         for k in range(block, block + 4):
-            pair = network.coefficient[k] * load(state, network.first[k])
-            within = within + pair * (load(state, network.second[k]) - network.shift[k])
+            value = network.coefficient[k] * load(state, network.first[k])
+            # Times 1 leaves every number what it is, so a missing partner need not be looked up.
+            if network.second[k] != partnerless:
+                value = value * (load(state, network.second[k]) - network.shift[k])
+            within = within + value
             store(cumulative, k * LANES, offset + within)
         offset = offset + within
     store(walker.total, 0, offset)
@@ -174,9 +177,9 @@ def fill_cumulative(network, walker):
 def choose_and_fire(network, walker, target, goes):
     """Fire, in the lanes that go, the reaction whose share of the sums holds the target."""
     n, cumulative, state = network.n_reactions, walker.cumulative, walker.state
-    chosen = ones(goes) - 1  # 0, and -1 where the lane is held: then it stays below all reactions
+    chosen = ones(goes) - 1  # 0, and -1 where the lane is held, which no share is below
     for k in range(n - 1):
-        chosen = chosen + ones((load(cumulative, k * LANES) <= target) & goes)
+        chosen = chosen + ones(load(cumulative, k * LANES) <= target)
     if network.row_width == 0:
         for species in range(network.n_species):
             first, last = network.change_start[species], network.change_start[species + 1]
@@ -217,8 +220,23 @@ def _gather(network, walker, lane):
 
 
 @apart
-def _record(network, request, walker, output, lane, time):
-    """Record a lane's state at all grid times before `time`; return whether that was the last."""
+def _record_values(network, request, walker, output, lane, first, last):
+    """Record the observables of a lane at the grid times first, ..., last - 1."""
+    _gather(network, walker, lane)
+    row = walker.row[lane]
+    for n in range(first, last):
+        for v in range(output.values.shape[2]):
+            output.values[row, n, v] = _value(
+                request.observed, v, network, walker, request.times[n]
+            )
+
+
+@inlined
+def _record(far, request, walker, output, lane, time):
+    """Record a lane's state at all grid times before `time`; return whether that was the last.
+
+    `far` holds references to the network and to the next three arguments.
+    """
     times, row, n = request.times, walker.row[lane], walker.n_recorded[lane]
     state, first = walker.state, n
     while n < times.size and times[n] < time:
@@ -226,10 +244,7 @@ def _record(network, request, walker, output, lane, time):
             output.counts[row, n, c] = np.int64(state[request.columns[c] * LANES + lane])
         n += 1
     if output.values.shape[2] > 0:
-        _gather(network, walker, lane)
-        for m in range(first, n):
-            for v in range(output.values.shape[2]):
-                output.values[row, m, v] = _value(request.observed, v, network, walker, times[m])
+        _record_values(far[0], far[1], far[2], far[3], lane, first, n)
     walker.n_recorded[lane] = n
     if n < times.size:
         walker.grid_time[lane] = times[n]
@@ -267,7 +282,8 @@ def _start(network, request, walker, output, first_index, lane):
         if request.condition.start.size > 1:
             _gather(network, walker, lane)
             if _value(request.condition, np.int64(0), network, walker, request.times[0]) != 0.0:
-                _record(network, request, walker, output, lane, np.inf)
+                far = network, request, walker, output
+                _record(far, request, walker, output, lane, np.inf)
                 output.hitting_time[row] = request.times[0]
                 _finish(walker, output, lane, COMPLETE)
                 continue
@@ -315,11 +331,12 @@ def lane_kernel(
     ----------
     name : str
         The kernel is called ``run_<name>``.
-    fill : compiled function (network, walker) -> word
+    fill : compiled function (network, walker, far_network, far_walker) -> word
         Computes propensities and `walker.cumulative`, and writes `walker.total`; returns the lanes
-        in which one is at fault, as bits.
+        in which one is at fault, as bits. The last two arguments are references to the first.
     fire : compiled function (network, walker, target, goes)
-        Fires, in the lanes where `goes` holds, the reaction in whose share `target` lies.
+        Fires, in the lanes where `goes` holds, the reaction in whose share `target` lies; it is
+        -1 in the others.
     """
 
     def run(network, request, walker, output, first_index, budget):
@@ -327,6 +344,7 @@ def lane_kernel(
         # not, because it would have to look up every array's place anew after each store.
         far_network, far_request = refer(network), refer(request)
         far_walker, far_output = refer(walker), refer(output)
+        far = far_network, far_request, far_walker, far_output
         stream, counter = walker.stream, walker.counter
         watched = request.condition.start.size > 1
         if counter[UNDER_WAY] == 0:
@@ -347,7 +365,7 @@ def lane_kernel(
         last_step = step + max(np.int64(1), budget // LANES)
         while alive != _NO_BITS and step < last_step:
             step += 1
-            fault = fill(network, walker)
+            fault = fill(network, walker, far_network, far_walker)
             s0, s1 = load(stream, 0), load(stream, LANES)
             s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
             word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
@@ -358,7 +376,7 @@ def lane_kernel(
             # Without an event ever the quotient is inf, or 0/0; neither comes before a grid time.
             n_events = load(walker.n_events, 0)
             goes = (next_time <= load(walker.grid_time, 0)) & (n_events != request.max_events)
-            target = random_uniform(word) * total
+            target = select(goes, random_uniform(word) * total, -1.0)
             store(walker.next_time, 0, next_time)
             store(walker.time, 0, select(goes, next_time, time))
             store(walker.n_events, 0, n_events + ones(goes))
@@ -382,14 +400,13 @@ def lane_kernel(
                 total_here, outcome = walker.total[lane], 0
                 if fault & bit != _NO_BITS or not total_here < np.inf:
                     outcome = LEFT_OVER
-                elif hits & bit != _NO_BITS:
-                    # The path is held at the state that met the condition.
-                    output.hitting_time[walker.row[lane]] = walker.time[lane]
-                    _record(far_network, far_request, far_walker, far_output, lane, np.inf)
-                    outcome = COMPLETE
                 else:
                     until = walker.next_time[lane] if total_here > 0.0 else np.inf
-                    if _record(far_network, far_request, far_walker, far_output, lane, until):
+                    if hits & bit != _NO_BITS:
+                        # The path is held at the state that met the condition.
+                        output.hitting_time[walker.row[lane]] = walker.time[lane]
+                        until = np.inf
+                    if _record(far, request, walker, output, lane, until):
                         outcome = COMPLETE
                     elif walker.n_events[lane] == request.max_events:
                         outcome = LEFT_OVER
