@@ -33,13 +33,15 @@ LAYERS = [
     [
         "methods",
         "compilation",
+        "lane_compilation",
         "event_compilation",
         "jump_compilation",
         "tape_writing",
         "network_tapes",
     ],
     [
-        *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
+        *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
+        *["engines", "run_plan"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
     ],
     ["models", "plotting"],
