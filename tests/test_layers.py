@@ -39,8 +39,16 @@ LAYERS = [
         "network_tapes",
     ],
     [
-        *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
-        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
+        *[
+            "randomness",
+            "memory",
+            "progress",
+            "pace",
+            "workers",
+            "moment_tree",
+            "run_plan",
+        ],
+        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
