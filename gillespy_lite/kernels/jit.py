@@ -223,7 +223,7 @@ class _Part:
 
 
 def _part(function: Callable[..., Any], **options: Any) -> Any:
-    return function if numba.config.DISABLE_JIT else _Part(function, **options)
+    return function if getattr(numba.config, "DISABLE_JIT", False) else _Part(function, **options)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
