@@ -42,7 +42,7 @@ LAYERS = [
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         *["engines", "run_plan"],
-        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
+        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
