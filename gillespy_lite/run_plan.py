@@ -53,6 +53,7 @@ from .lane_compilation import lane_walker
 from .memory import require_memory
 from .methods import METHODS, Method, StochasticMethod
 from .network import Network
+from .operations import CONDITIONS
 from .pace import STANDSTILL
 from .randomness import stream_key, take_entropy
 from .rate_laws import Call, Expression, Symbol, did_you_mean
@@ -64,7 +65,6 @@ __all__ = ["RunPlan", "check_times", "choose_method", "plan_run", "trouble"]
 
 DEFAULT_N_TIMES = 101
 NO_EVENT_LIMIT = 2**62
-_CONDITIONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
 
 
 @dataclass(frozen=True)
@@ -411,7 +411,7 @@ def _check_outputs(
 
 def _check_condition(network: Network, condition: str | Expression, method: Method) -> Expression:
     expression = parse_expression(condition) if isinstance(condition, str) else condition
-    if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
+    if not isinstance(expression, Call) or expression.operation not in CONDITIONS:
         raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
     try:
         symbols = network.expanded(expression).symbols()
