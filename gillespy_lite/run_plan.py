@@ -121,7 +121,8 @@ class RunPlan:
             stream=np.zeros(4, dtype=np.uint64),
             clock=np.zeros(N_CLOCKS),
             counter=np.zeros(N_COUNTERS, dtype=np.int64),
-            stack=np.zeros(self.stack_depth),
+            # Twice as deep as a program needs: the range of one has a lower and an upper end.
+            stack=np.zeros(2 * self.stack_depth),
             reals=np.zeros(n_reals),
             integers=np.zeros(n_integers, dtype=np.int64),
         )
