@@ -37,7 +37,7 @@ and holds about sqrt(n) events.
 
 References
 ----------
-Solan and Getz (2025), An exact tau-leaping method, arXiv:2509.12631 (leaps that are exact, by
+Solan and Getz (2025), An exact tau-leaping method, doi:10.48550/arXiv.2509.12631 (leaps that are exact, by
 points under bounds of the propensities). Lewis and Shedler (1979), Simulation of nonhomogeneous
 Poisson processes by thinning, Nav. Res. Logist. Q. 26:403, doi:10.1002/nav.3800260304. Cao,
 Gillespie and Petzold (2005), Avoiding negative populations in explicit Poisson tau-leaping, J.
@@ -226,8 +226,7 @@ def _fill_box(network, walker, leap, length, doubtful, margin):
         mean = leap.value[reaction] * length
         # In a leap of its own length, a critical reaction costs about `mean` further leaps.
         leap.critical[reaction] = (
-            mean < 1.0
-            and _burden(network, leap, reaction, mean, length, margin) > doubtful * mean
+            mean < 1.0 and _burden(network, leap, reaction, mean, length, margin) > doubtful * mean
         )
         if leap.critical[reaction] == 0:
             for k in range(network.change_start[reaction], network.change_start[reaction + 1]):

@@ -101,7 +101,13 @@ def _run(network, request, walker, output, first_index, budget):
                 # A leap ends on the next grid time at the latest; what is due by now is recorded.
                 if times[n_recorded] <= time:
                     n_recorded = _record(
-                        network, request, walker, output, row, n_recorded, np.nextafter(time, np.inf)
+                        network,
+                        request,
+                        walker,
+                        output,
+                        row,
+                        n_recorded,
+                        np.nextafter(time, np.inf),
                     )
                     if n_recorded == n_times:
                         outcome = COMPLETE
@@ -165,9 +171,7 @@ def _run(network, request, walker, output, first_index, budget):
 
 def run_exact_leaping(network, request, walker, output, first_index, budget):
     """Sample trajectories by exact leaps, and by single events where leaps do not pay."""
-    return _run(
-        refer(network), refer(request), refer(walker), refer(output), first_index, budget
-    )
+    return _run(refer(network), refer(request), refer(walker), refer(output), first_index, budget)
 
 
 run_exact_leaping = kernel(run_exact_leaping)
@@ -200,7 +204,7 @@ class ExactLeaping(StochasticMethod):
 
     References
     ----------
-    Solan and Getz (2025), An exact tau-leaping method, arXiv:2509.12631; Lewis and Shedler (1979),
+    Solan and Getz (2025), An exact tau-leaping method, doi:10.48550/arXiv.2509.12631; Lewis and Shedler (1979),
     Nav. Res. Logist. Q. 26:403, doi:10.1002/nav.3800260304.
     """
 
@@ -211,7 +215,7 @@ class ExactLeaping(StochasticMethod):
 
     name: ClassVar[str] = "exact_leaping"
     summary: ClassVar[str] = "exact leaps for large counts, about sqrt(count) events at once"
-    citation: ClassVar[str] = "Solan and Getz (2025), arXiv:2509.12631"
+    citation: ClassVar[str] = "Solan and Getz (2025), doi:10.48550/arXiv.2509.12631"
     is_exact: ClassVar[bool] = True
     kernel: ClassVar[Any] = staticmethod(run_exact_leaping)
 
