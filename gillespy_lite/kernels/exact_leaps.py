@@ -37,11 +37,12 @@ and holds about sqrt(n) events.
 
 References
 ----------
-Solan and Getz (2025), An exact tau-leaping method, doi:10.48550/arXiv.2509.12631 (leaps that are exact, by
-points under bounds of the propensities). Lewis and Shedler (1979), Simulation of nonhomogeneous
-Poisson processes by thinning, Nav. Res. Logist. Q. 26:403, doi:10.1002/nav.3800260304. Cao,
-Gillespie and Petzold (2005), Avoiding negative populations in explicit Poisson tau-leaping, J.
-Chem. Phys. 123:054104, doi:10.1063/1.1992473 (the idea of critical reactions).
+Solan and Getz (2025), An exact tau-leaping method, doi:10.48550/arXiv.2509.12631 (leaps that are
+exact, by points under bounds of the propensities). Lewis and Shedler (1979), Simulation of
+nonhomogeneous Poisson processes by thinning, Nav. Res. Logist. Q. 26:403,
+doi:10.1002/nav.3800260304. Cao, Gillespie and Petzold (2005), Avoiding negative populations in
+explicit Poisson tau-leaping, J. Chem. Phys. 123:054104, doi:10.1063/1.1992473 (the idea of critical
+reactions).
 """
 
 from __future__ import annotations

@@ -204,8 +204,8 @@ class ExactLeaping(StochasticMethod):
 
     References
     ----------
-    Solan and Getz (2025), An exact tau-leaping method, doi:10.48550/arXiv.2509.12631; Lewis and Shedler (1979),
-    Nav. Res. Logist. Q. 26:403, doi:10.1002/nav.3800260304.
+    Solan and Getz (2025), An exact tau-leaping method, doi:10.48550/arXiv.2509.12631. Lewis and
+    Shedler (1979), Nav. Res. Logist. Q. 26:403, doi:10.1002/nav.3800260304.
     """
 
     doubtful: float = 2.0
