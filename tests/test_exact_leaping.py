@@ -8,6 +8,7 @@ gone through one by one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -40,6 +41,7 @@ from gillespy_lite.kernels.walking import (
     N_EVENTS,
 )
 from gillespy_lite.run_plan import plan_run
+from gillespy_lite.version import STREAM_VERSION
 
 EAGER = {"leap_worth": 0.5, "single_steps": 1}
 OPTIONS = {
@@ -139,9 +141,9 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def mutant_counts():
-    # The binomial law of a decay, whose sure events matter to those in doubt.
+    # Growth, in which paths do leave a box that is narrow.
     done = subprocess.run(
-        [sys.executable, "-c", MUTANTS, "species X = 100\nX -> 0 @ 1.5"],
+        [sys.executable, "-c", MUTANTS, "species X = 60\nX -> 2 X @ 1"],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,
@@ -151,24 +153,23 @@ def mutant_counts():
     return json.loads(done.stdout)
 
 
-def decay_pvalue(counts) -> float:
-    # Each molecule lives on with probability exp(-1.5 t).
+def growth_pvalue(counts) -> float:
+    # Yule's process: each of 60 founders has a geometric number of descendants.
     if isinstance(counts, str):  # caught on the way: a bound did not hold
         assert "outside the bounds" in counts
         return 0.0
     x, found = np.array(counts), []
     for i, time in enumerate((0.5, 1.0)):
-        survival = math.exp(-1.5 * time)
-        sd = math.sqrt(100.0 * survival * (1.0 - survival))
-        law = stats.binom.pmf(np.arange(101), 100, survival)
-        found.append(chi_square_pvalue(x[:, i], law))
-        found.append(normal_pvalue(x[:, i].mean(), 100.0 * survival, sd / math.sqrt(x.shape[0])))
+        law = stats.nbinom(60, math.exp(-time))
+        found.append(chi_square_pvalue(x[:, i] - 60, law.pmf(np.arange(400))))
+        error = law.std() / math.sqrt(x.shape[0])
+        found.append(normal_pvalue(x[:, i].mean() - 60.0, law.mean(), error))
     return smallest(found)
 
 
 @pytest.mark.statistical
 def test_the_sound_method_passes_where_mutants_run(mutant_counts):
-    assert decay_pvalue(mutant_counts["none"]) > THRESHOLD
+    assert growth_pvalue(mutant_counts["none"]) > THRESHOLD
 
 
 @pytest.mark.statistical
@@ -183,7 +184,7 @@ def test_the_sound_method_passes_where_mutants_run(mutant_counts):
     ],
 )
 def test_a_broken_leap_is_rejected(mutant, mutant_counts):
-    assert decay_pvalue(mutant_counts[mutant]) < THRESHOLD
+    assert growth_pvalue(mutant_counts[mutant]) < THRESHOLD
 
 
 # ---- Large counts --------------------------------------------------------------------------------
@@ -409,6 +410,16 @@ def test_threads_and_numbers_of_trajectories_do_not_change_a_leaping_path():
         for n, threads in ((5, 1), (40, 1), (40, 2))
     ]
     assert runs[0].tobytes() == runs[1].tobytes() == runs[2].tobytes()
+
+
+def test_leaps_of_these_streams_are_those_of_version_2():
+    assert STREAM_VERSION == 2
+    runs = gl.ensemble(
+        lotka_volterra(10**6), np.linspace(0, 3, 7), 25, method="exact_leaping", rng=2024
+    )
+    digest = hashlib.sha256(runs.counts.astype("<i8").tobytes())
+    digest.update(runs.n_events.astype("<i8").tobytes())
+    assert digest.hexdigest()[:24] == "c56ae7fd8f6f88813c4b616d"
 
 
 def test_a_leap_holds_about_the_square_root_of_the_counts():
