@@ -121,7 +121,8 @@ class RunPlan:
             stream=np.zeros(4, dtype=np.uint64),
             clock=np.zeros(N_CLOCKS),
             counter=np.zeros(N_COUNTERS, dtype=np.int64),
-            stack=np.zeros(self.stack_depth),
+            # Twice as deep as a program needs: the range of one has a lower and an upper end.
+            stack=np.zeros(2 * self.stack_depth),
             reals=np.zeros(n_reals),
             integers=np.zeros(n_integers, dtype=np.int64),
         )
@@ -497,6 +498,12 @@ def trouble(
             f"{label(network, reaction)} is {value:g} {where}; a propensity must be a finite "
             "number, 0 or more"
         )
+    if outcome == BOUND_BROKEN:
+        return SimulationError(
+            f"the rate '{network.reactions[reaction].rate}' of reaction {label(network, reaction)} "
+            f"is outside the bounds worked out for it {where}. The result would be wrong; please "
+            "report this network"
+        )
     if plan.jumps is not None:
         found = _jump_trouble(plan, plan.jumps, walker, outcome, where)
         if found is not None:
@@ -527,7 +534,7 @@ def _jump_trouble(
             "small for the time in double precision. Its rate may be infinite or no number there, "
             "or too stiff; check it, or choose larger tolerances (rtol, atol)"
         )
-    if outcome not in (UNBOUNDED, BOUND_BROKEN, NEGATIVE_COUNT, BAD_DELAY):
+    if outcome not in (UNBOUNDED, NEGATIVE_COUNT, BAD_DELAY):
         return None
     named = f"reaction {label(network, culprit)}"
     if outcome == UNBOUNDED:
@@ -535,11 +542,6 @@ def _jump_trouble(
             f"the rate '{network.reactions[culprit].rate}' of {named} has no bound near "
             f"t = {float(walker.clock[WINDOW_END]):.9g}: it grows without end, or is no number "
             f"there. This was found {where}. Give it a bound, for example with min"
-        )
-    if outcome == BOUND_BROKEN:
-        return SimulationError(
-            f"the rate '{network.reactions[culprit].rate}' of {named} is above the bound worked "
-            f"out for it {where}. The result would be wrong; please report this network"
         )
     if outcome == NEGATIVE_COUNT:
         return SimulationError(
