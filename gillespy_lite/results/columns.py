@@ -30,7 +30,8 @@ __all__ = [
 
 Name: TypeAlias = str | Species | Variable | Observable | Parameter
 
-# Molecules over which the rate equations let a limited law fade out; as `kernels.rate_equations.FADE`, which a test compares.
+# Molecules over which the rate equations let a limited law fade out. A test compares it with
+# `kernels.rate_equations.FADE`.
 FADE = 1e-6
 
 
