@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ N_TRAJECTORIES = 1000
 # A tool is compared by at least so many trajectories, however slow it is.
 _FEWEST_COMPARED = 200
 _FEWEST_TIMED = 50
+# Seconds of one trajectory of an ensemble above which a tool is left out.
+_LONGEST_TRAJECTORY = 0.2
 
 Results = dict[str, dict[str, Any]]
 
@@ -85,6 +87,8 @@ class Measurement:
                 try:
                     sample = self._start(tool, stack, sample_path)
                 except WorkerError as error:
+                    if tool == OURS:
+                        raise
                     self._leave_out(tool, str(error))
                     continue
                 if reference is None:
@@ -97,7 +101,9 @@ class Measurement:
             self._time("ensemble")
             self._time("single")
             for tool, worker in self._workers.items():
-                self.found[tool]["peak_mebibytes"] = worker.ask("peak")["mebibytes"]
+                # One whose process has ended has said so above.
+                with suppress(WorkerError):
+                    self.found[tool]["peak_mebibytes"] = worker.ask("peak")["mebibytes"]
             self._time_threads()
 
     def _leave_out(self, tool: str, reason: str) -> None:
@@ -124,7 +130,11 @@ class Measurement:
             "first": first["seconds"],
             "process_to_first": time.perf_counter() - started,
         }
-        trial = worker.ask("sample", key="ensemble", n=20, seed=2, path=path)["seconds"] / 20
+        n_trials = 20 if first["seconds"] < _LONGEST_TRAJECTORY else 2
+        answer = worker.ask("sample", key="ensemble", n=n_trials, seed=2, path=path)
+        trial = answer["seconds"] / n_trials
+        if trial > _LONGEST_TRAJECTORY:
+            raise WorkerError(f"too slow: one trajectory takes {trial:.1f} s")
         affordable = int(self._options.seconds / max(trial, 1e-9))
         n = min(self._options.trajectories, max(_FEWEST_COMPARED, affordable))
         answer = worker.ask("sample", key="ensemble", n=n, seed=3, path=path)
@@ -150,9 +160,10 @@ class Measurement:
         order = list(self._workers)
         seconds: dict[str, list[float]] = {tool: [] for tool in order}
         n_of = {tool: self._n[tool] if what == "ensemble" else 1 for tool in order}
+        failed: dict[str, str] = {}
         for round_number in range(self._options.rounds):
             for tool in order:
-                if tool not in self._workers:
+                if tool in failed:
                     continue
                 try:
                     answer = self._workers[tool].ask(
@@ -163,13 +174,17 @@ class Measurement:
                         clock=self._options.clock,
                     )
                 except WorkerError as error:
-                    self._leave_out(tool, f"{what}: {error}")
+                    print(f"  {tool}, {what}: {error}", file=sys.stderr, flush=True)
+                    failed[tool] = str(error)
                     continue
                 seconds[tool].append(answer["seconds"] / n_of[tool])
             order = [*order[1:], order[0]]
         ours = seconds[OURS]
-        c = seconds.get("C") if "C" in self._workers else None
+        c = seconds["C"] if "C" in self._workers and "C" not in failed else None
         for tool in self._workers:
+            if tool in failed:
+                self.found[tool][what] = {"unavailable": failed[tool]}
+                continue
             self.found[tool][what] = {
                 "n": n_of[tool],
                 "seconds": seconds[tool],

@@ -5,8 +5,8 @@
     python benchmarks/memory.py --model vilar --times 101 --end 0.5 --stored --statistics 1000000
 
 Each row is a process of its own that runs birth-death on 1,000 times, or another model, and reports
-its peak resident memory. The first row is a process that runs ten trajectories: the interpreter, the
-packages and the compiled kernels, which all the others hold too.
+its peak resident memory. The first row is a process that runs ten trajectories: the interpreter,
+the packages and the compiled kernels, which all the others hold too.
 """
 
 from __future__ import annotations

@@ -78,6 +78,7 @@ class GillespyLite:
             {k: v for k, v in process.values.items() if k not in names}
         ).with_initial({k: v for k, v in process.values.items() if k in names})
         self._times = np.array(process.times)
+        self._is_single = engine != "lanes"  # those are for many trajectories
         self._options: dict[str, Any] = {"method": "direct"}
         if engine is not None:
             if "engine" not in inspect.signature(gl.ensemble).parameters:
@@ -86,7 +87,7 @@ class GillespyLite:
 
     def run(self, n: int, seed: int, threads: int = 1) -> Any:
         """Sample n trajectories."""
-        if n == 1:
+        if n == 1 and self._is_single:
             return self._gl.simulate(self._network, self._times, rng=seed, **self._options)
         return self._gl.ensemble(
             self._network, self._times, n, threads=threads, rng=seed, **self._options
@@ -453,7 +454,8 @@ class Batss:
         ):
             raise NotImplementedError("only mass action of one or two molecules")
         self._batss, self._process = batss, process
-        self._species = {name: batss.Specie(name) for name in process.species}
+        # It has species of its own, called K and W.
+        self._species = {name: batss.Specie(f"species_{name}") for name in process.species}
         self._rules = [self._reaction(*reaction) for reaction in process.reactions]
 
     def _reaction(self, left: list[str], right: list[str], rate: Any) -> Any:
@@ -488,7 +490,7 @@ class Batss:
         out = np.zeros((len(results), n_times, len(self._process.species)))
         for i, history in enumerate(results):
             for k, name in enumerate(self._process.species):
-                column = history[name].to_numpy().reshape(len(history))[:n_times]
+                column = history[self._species[name].name].to_numpy().reshape(-1)[:n_times]
                 # It stops where nothing can happen any more.
                 out[i, : len(column), k], out[i, len(column) :, k] = column, column[-1]
         return out

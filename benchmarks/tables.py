@@ -151,7 +151,7 @@ def _start_up(results: dict[str, Any]) -> str:
     name = "vilar" if "vilar" in models else next(iter(models))
     rows = []
     for tool, found in ((tool, models[name].get(tool, {})) for tool in TOOLS):
-        if "start_up" not in found or "unavailable" in found:
+        if "peak_mebibytes" not in found or "unavailable" in found:
             continue
         start = found["start_up"]
         rows.append(
