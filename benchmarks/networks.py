@@ -213,13 +213,16 @@ MODELS = {
     "schlogl": Model(
         """
         species X = 250
+        param feed = 200
         2 X -> 3 X @ 0.03
         3 X -> 2 X @ 1e-4
-        0 -> X @ 200
+        0 -> X @ feed
         X -> 0 @ 3.5
         """,
         end=5.0,
-        single_end=1500.0,
+        single_end=80.0,
+        # One stable state instead of two: how many events there are must not depend on the seed.
+        single_values={"feed": 400},
     ),
     # Gardner, Cantor, Collins (2000), Nature 403, 339, doi:10.1038/35002131: two genes that repress
     # each other, by Hill's law.

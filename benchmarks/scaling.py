@@ -120,18 +120,17 @@ class _Ring:
         self.events: list[int] = []
         per_time = 10.0 * network.n_reactions
         self.once(0)  # compiles
-        before = time.process_time()
-        self.once(0)
-        # A call with next to no events.
-        self.before_events = time.process_time() - before
-        wanted = max(0.2, 0.5 * self.before_events)
+        # A call with next to no events, which is taken off.
+        self.before_events = min(in_turns({method: self.once}, 3)[method])
+        # So long that the noise of what is taken off does not matter.
+        wanted = max(0.2, 3.0 * self.before_events)
         self._end, seconds = 300 / per_time, 0.0
-        while seconds < 0.1 * wanted and self._end * per_time < 1e8:
+        while seconds < 0.4 * wanted and self._end * per_time < 1e8:
             self._end *= 4.0
             before = time.process_time()
             self.once(0)
             seconds = time.process_time() - before - self.before_events
-        self._end *= min(10.0, max(1.0, wanted / max(seconds, 1e-9)))
+        self._end *= min(3.0, max(1.0, wanted / max(seconds, 1e-9)))
         self.events.clear()
 
     def once(self, seed: int) -> None:

@@ -8,7 +8,7 @@ ENSEMBLE {
         for (;;) {
             double pairs = x * (x - 1.0);
             /* The two that add one molecule, then the two that take one. */
-            double up = 200.0 + 0.015 * pairs;
+            double up = PARAMETER_feed + 0.015 * pairs;
             double total = up + (3.5 * x + (1e-4 / 6.0) * pairs * (x - 2.0));
             time += exponential(&s) / total;
             RECORD_UNTIL(row[0] = (int64_t)x)
