@@ -79,6 +79,8 @@ def _against(results: dict[str, Any], what: str) -> str:
     """Return ours beside C and the fastest peer, one row a model."""
     rows, of_peers = [], []
     for name, model in _models(results).items():
+        if not _has(model, OURS, what):
+            continue
         best = fastest_peer(model, what)
         row = [
             name,
@@ -137,7 +139,9 @@ def _engines(results: dict[str, Any]) -> str:
                     asked,
                     model[tool].get("engine", "table"),
                     _number(nanoseconds(model, tool, "ensemble")),
-                    _number(nanoseconds(model, tool, "single")),
+                    _number(nanoseconds(model, tool, "single"))
+                    if _has(model, tool, "single")
+                    else "-",
                     gain,
                 ]
             )

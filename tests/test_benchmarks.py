@@ -71,7 +71,7 @@ def test_a_network_handed_to_a_peer_goes_the_same_paths(name):
 def test_the_page_shows_the_numbers_of_the_results():
     page, found = PAGE.read_text("utf-8"), tables_of()
     marked = re.findall(r"<!-- measured: ([\w-]+)", page)
-    assert sorted(marked) == sorted(found)
+    assert set(found) <= set(marked)
     assert updated(page, found) == page, "rewrite the page: python benchmarks/tables.py --page"
 
 
