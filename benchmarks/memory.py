@@ -2,9 +2,11 @@
 
     python benchmarks/memory.py [--out results.json]
 
-Each row is a process of its own that runs birth-death on 1,000 times and reports its peak resident
-memory. The first row is a process that runs ten trajectories: the interpreter, the packages and the
-compiled kernels, which all the others hold too.
+    python benchmarks/memory.py --model vilar --times 101 --end 0.5 --stored --statistics 1000000
+
+Each row is a process of its own that runs birth-death on 1,000 times, or another model, and reports
+its peak resident memory. The first row is a process that runs ten trajectories: the interpreter,
+the packages and the compiled kernels, which all the others hold too.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from networks import MODELS
-from reporting import machine, markdown_table, save
+from reporting import machine, machine_line, markdown_table, save
 
 N_TIMES = 1000
 STATISTICS = [1_000, 10_000, 100_000]
@@ -32,17 +35,19 @@ def peak_mebibytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def work(n: int, *, statistics: bool, threads: int) -> dict[str, float]:
+def work(
+    n: int, *, statistics: bool, threads: int, model: str, n_times: int, end: float | None
+) -> dict[str, float]:
     """Run an ensemble in this process and return its peak memory and duration."""
     import numpy as np
 
     import gillespy_lite as gl
 
-    model = MODELS["birth-death"]
+    chosen = MODELS[model]
     before = time.perf_counter()
     result = gl.ensemble(
-        model.network,
-        np.linspace(0.0, model.end, N_TIMES),
+        chosen.network,
+        np.linspace(0.0, chosen.end if end is None else end, n_times),
         n,
         method="direct",
         threads=threads,
@@ -54,9 +59,9 @@ def work(n: int, *, statistics: bool, threads: int) -> dict[str, float]:
     return {"peak": peak_mebibytes(), "array": stored, "seconds": seconds}
 
 
-def measure(n: int, *, statistics: bool, threads: int) -> dict[str, float]:
+def measure(n: int, **options: Any) -> dict[str, float]:
     """Return what `work` returns in a fresh process."""
-    request = json.dumps({"n": n, "statistics": statistics, "threads": threads})
+    request = json.dumps({"n": n, **options})
     done = subprocess.run(
         [sys.executable, __file__, "--work", request], check=True, capture_output=True, text=True
     )
@@ -70,6 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--statistics", nargs="*", type=int, default=STATISTICS, metavar="N")
     parser.add_argument("--stored", nargs="*", type=int, default=STORED, metavar="N")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", choices=list(MODELS), default="birth-death")
+    parser.add_argument("--times", type=int, default=N_TIMES)
+    parser.add_argument("--end", type=float, help="of the model's ensembles, if not given")
     parser.add_argument("--out", type=Path, help="file for all numbers, JSON")
     parser.add_argument("--table", type=Path, help="file for the table, Markdown")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -83,10 +91,16 @@ def main(arguments: list[str] | None = None) -> None:
     wanted += [("stored", n) for n in options.stored]
     results, rows = [], []
     # The compiler takes memory too: let one process fill the kernel cache first.
-    measure(10, statistics=True, threads=options.threads)
+    same = {
+        "threads": options.threads,
+        "model": options.model,
+        "n_times": options.times,
+        "end": options.end,
+    }
+    measure(10, statistics=True, **same)
     for kind, n in wanted:
         print(f"{kind} {n} ...", file=sys.stderr, flush=True)
-        answer = measure(n, statistics=kind == "statistics", threads=options.threads)
+        answer = measure(n, statistics=kind == "statistics", **same)
         results.append({"kind": kind, "n": n, **answer})
         rows.append(
             [
@@ -99,10 +113,14 @@ def main(arguments: list[str] | None = None) -> None:
         )
     header = ["ensemble", "trajectories", "peak, MiB", "above the first row", "its counts array"]
     text = markdown_table(header, rows) + (
-        f"\n\nBirth-death, {N_TIMES:,} times, {options.threads} thread(s): the peak resident\n"
-        "memory of a process of its own.\n"
+        f"\n\nThe network {options.model}, {options.times:,} times, {options.threads} thread(s):\n"
+        "the peak resident memory of a process of its own.\n"
     )
-    save(text, {"results": results}, facts, options.out, options.table)
+    numbers: dict[str, Any] = {"results": results}
+    if options.out is not None:
+        # For docs/benchmarks.md, where `tables.py` finds it.
+        numbers["tables"] = {"memory": f"{text.strip()}\n\n{machine_line(facts)}"}
+    save(text, numbers, facts, options.out, options.table)
 
 
 if __name__ == "__main__":

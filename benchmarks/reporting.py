@@ -11,21 +11,34 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cores", "machine", "markdown_table", "middle", "pin_to_one_core", "save", "unpin"]
+__all__ = [
+    "all_cores",
+    "machine",
+    "machine_line",
+    "markdown_table",
+    "middle",
+    "pin_to_one_core",
+    "save",
+    "unpin",
+]
 
 
-def cores() -> list[int]:
-    """Return the cores that this process may use."""
+def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
-_CORES_AT_START = cores()
+_CORES_AT_START = _cores()
+
+
+def all_cores() -> list[int]:
+    """Return the cores that this process could use when it started."""
+    return _CORES_AT_START
 
 
 def pin_to_one_core() -> None:
-    """Keep this process on one core, where the operating system can."""
+    """Keep this process, and those that it starts, on one core, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {_CORES_AT_START[-1]})
 
