@@ -40,7 +40,7 @@ SIZES = [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]
 COUNTS = [10**k for k in range(2, 13)]
 TRAJECTORIES = [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]
 # Methods that sample by batches or leaps that stay exact: their cost per event falls with counts.
-BATCHING = ("exact_leaping")
+BATCHING = ("exact_leaping",)
 
 COUNT_MODELS = {
     "Lotka-Volterra": "species R = {half}, F = {half}\n"
