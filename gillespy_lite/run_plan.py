@@ -7,6 +7,7 @@ import numbers
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,10 +101,12 @@ class RunPlan:
         method = self.stochastic_method
         return method.kernel if self.jumps is None else method.jump_kernel
 
-    @property
+    @cached_property
     def arrays(self) -> Any:
         """What the kernel reads of the network."""
-        return self.compiled.arrays if self.jumps is None else self.jumps.network
+        if self.jumps is not None:
+            return self.jumps.network
+        return self.stochastic_method.arrays(self.compiled)
 
     def walker(self) -> Walker | JumpWalker:
         """Return a thread's own working arrays."""

@@ -7,6 +7,7 @@ from .first_reaction import FirstReaction
 from .method import Method, StochasticMethod
 from .next_reaction import NextReaction
 from .ode import Ode
+from .partial_propensity import PartialPropensity
 from .tau_leaping import TauLeaping
 
 __all__ = [
@@ -16,10 +17,11 @@ __all__ = [
     "Method",
     "NextReaction",
     "Ode",
+    "PartialPropensity",
     "StochasticMethod",
     "TauLeaping",
 ]
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Direct, FirstReaction, NextReaction, TauLeaping, Ode)
+    method.name: method for method in (Direct, FirstReaction, NextReaction, PartialPropensity, TauLeaping, Ode)
 }
