@@ -42,6 +42,10 @@ _BLOCK = 16
 _MOST_FRESH = 512
 
 
+# Unsigned indices, because for signed ones each access asks if the index counts from the end.
+_ONE, _TWO, _EIGHT = np.uint64(1), np.uint64(2), np.uint64(ARITY)
+
+
 class PartialSums(NamedTuple):
     """A network in classes; first what the loop over events and rate laws read of a network.
 
@@ -63,26 +67,26 @@ class PartialSums(NamedTuple):
     laws: Programs
     parameters: np.ndarray
     class_coefficient: np.ndarray  # (n_classes,) float64: the c that a class shares
-    class_hub: np.ndarray  # (n_classes,) int32, index into the state, the last entry for no hub
-    class_block: np.ndarray  # (n_classes + 1,) int32: class k owns the blocks from here on
-    # (n_blocks + 1,) int32: block b owns the partners from here on.
+    class_hub: np.ndarray  # (n_classes,) uint32, index into the state, the last entry for no hub
+    class_block: np.ndarray  # (n_classes + 1,) uint64: class k owns the blocks from here on
+    # (n_blocks + 1,) uint32: block b owns the partners from here on.
     block_partner: np.ndarray
-    # (n_partners + 1, 3) int32: the partner's place in the state; how many reactions it has in the
+    # (n_partners + 1, 3) uint32: the partner's place in the state; how many reactions it has in the
     # class; the first of them in `reaction`.
     partner: np.ndarray
-    reaction: np.ndarray  # (n_grouped,) int32
+    reaction: np.ndarray  # (n_grouped,) uint32
     # What changes with a species s: sums of which it is a partner, as rows (block, class, number of
     # its reactions there); classes of which it is the hub; propensities of reactions that are alone;
     # nodes of the tree above all of them, children before parents.
-    member_start: np.ndarray  # (n_states + 2,) int32
-    member: np.ndarray  # (n_members, 3) int32
-    hub_start: np.ndarray  # (n_states + 2,) int32
-    hub_class: np.ndarray  # (n_entries,) int32
-    alone_start: np.ndarray  # (n_states + 2,) int32
-    alone_class: np.ndarray  # (n_entries,) int32, from 0 at the first that is alone
-    node_start: np.ndarray  # (n_states + 2,) int32
-    node: np.ndarray  # (n_entries,) int32
-    alone: np.ndarray  # (n_alone,) int32: the reactions that are alone
+    member_start: np.ndarray  # (n_states + 2,) uint64
+    member: np.ndarray  # (n_members, 3) uint32
+    hub_start: np.ndarray  # (n_states + 2,) uint64
+    hub_class: np.ndarray  # (n_entries,) uint32
+    alone_start: np.ndarray  # (n_states + 2,) uint64
+    alone_class: np.ndarray  # (n_entries,) uint32, from 0 at the first that is alone
+    node_start: np.ndarray  # (n_states + 2,) uint64
+    node: np.ndarray  # (n_entries,) uint32
+    alone: np.ndarray  # (n_alone,) uint32: the reactions that are alone
     n_leaves: int  # classes and reactions that are alone
     leaf: int  # the node of the first class
 
@@ -97,7 +101,7 @@ def _runs(keys: list[np.ndarray]) -> np.ndarray:
 
 def _starts(places: np.ndarray, n: int) -> np.ndarray:
     """Return where each of n lists starts, from the sorted list that each entry belongs to."""
-    return np.searchsorted(places, np.arange(n + 1)).astype(np.int32)
+    return np.searchsorted(places, np.arange(n + 1)).astype(np.uint64)
 
 
 def _within(run: np.ndarray) -> np.ndarray:
@@ -136,7 +140,7 @@ def _nodes_of(
         level = level[level[:, 1] > 0]
     every = np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
     every = every[np.lexsort((-every[:, 1], every[:, 0]))]
-    return _starts(every[:, 0], n_states + 1), every[:, 1].astype(np.int32)
+    return _starts(every[:, 0], n_states + 1), every[:, 1].astype(np.uint32)
 
 
 def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
@@ -166,7 +170,7 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
     partner_count = np.diff(partner_first, append=of_partner.size)
     of_block = _runs([partner_class, _within(partner_class) // _BLOCK])
     block_first = np.flatnonzero(np.diff(of_block, prepend=-1))
-    partner = np.zeros((partner_first.size + 1, 3), dtype=np.int32)
+    partner = np.zeros((partner_first.size + 1, 3), dtype=np.uint32)
     partner[:-1] = np.stack([partner_state, partner_count, partner_first], axis=1)
     # The entry of the state that is always 1 never changes.
     by_species = np.argsort(partner_state, kind="stable")
@@ -177,7 +181,7 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
     read = _readers_of(arrays, alone)
     n_leaves = n_classes + alone.size
     leaf = first_leaf(n_leaves)
-    node_start, node = np.zeros(none + 2, dtype=np.int32), np.zeros(0, dtype=np.int32)
+    node_start, node = np.zeros(none + 2, dtype=np.uint64), np.zeros(0, dtype=np.uint32)
     if n_leaves > _MOST_FRESH:
         node_start, node = _nodes_of(
             np.concatenate([partner_state[by_species], hub[head][by_hub], read[:, 0]]),
@@ -188,20 +192,20 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
     return PartialSums(
         *(getattr(arrays, name) for name in PartialSums._fields[:14]),
         class_coefficient=coefficient[head],
-        class_hub=hub[head].astype(np.int32),
+        class_hub=hub[head].astype(np.uint32),
         class_block=_starts(partner_class[block_first], n_classes),
-        block_partner=np.append(block_first, partner_first.size).astype(np.int32),
+        block_partner=np.append(block_first, partner_first.size).astype(np.uint32),
         partner=partner,
-        reaction=grouped[order].astype(np.int32),
+        reaction=grouped[order].astype(np.uint32),
         member_start=_starts(partner_state[by_species], none + 1),
-        member=np.ascontiguousarray(member, dtype=np.int32),
+        member=np.ascontiguousarray(member, dtype=np.uint32),
         hub_start=_starts(hub[head][by_hub], none + 1),
-        hub_class=by_hub.astype(np.int32),
+        hub_class=by_hub.astype(np.uint32),
         alone_start=_starts(read[:, 0], none + 1),
-        alone_class=read[:, 1].astype(np.int32),
+        alone_class=read[:, 1].astype(np.uint32),
         node_start=node_start,
         node=node,
-        alone=alone.astype(np.int32),
+        alone=alone.astype(np.uint32),
         n_leaves=n_leaves,
         leaf=leaf,
     )
@@ -210,10 +214,10 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
 @inlined
 def _fill_all_nodes(tree, leaf, n_leaves):
     # Level by level from below: the nodes of a level are neighbours, and so are their children.
-    low, high = leaf, leaf + n_leaves - 1
-    while low > 0:
-        low, high = (low - 1) // ARITY, (high - 1) // ARITY
-        for node in range(low, high + 1):
+    low, high = np.uint64(leaf), np.uint64(leaf + n_leaves)
+    while low > np.uint64(0):
+        low, high = (low - _ONE) // _EIGHT, (high - _TWO) // _EIGHT + _ONE
+        for node in range(low, high):
             update_node(tree, node)
 
 
@@ -246,17 +250,17 @@ def update_nodes(network, tree, fired):
     for c in range(network.change_start[fired], network.change_start[fired + 1]):
         species = network.change_species[c]
         for k in range(network.node_start[species], network.node_start[species + 1]):
-            update_node(tree, np.int64(network.node[k]))
+            update_node(tree, network.node[k])
 
 
 @inlined
 def choose_in_class(network, state, block_sum, k, pick):
     """Return the reaction of class k that `pick`, from 0 to the class's sum - 1, belongs to."""
-    b = network.class_block[k]
+    b = np.int64(network.class_block[k])
     while pick >= block_sum[b]:
         pick -= block_sum[b]
         b += 1
-    p = network.block_partner[b]
+    p = np.int64(network.block_partner[b])
     count = state[network.partner[p, 0]]
     while pick >= count * network.partner[p, 1]:
         pick -= count * network.partner[p, 1]

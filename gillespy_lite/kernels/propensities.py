@@ -26,17 +26,19 @@ def pair_propensity(network, reaction, state):
 
     One formula without branches for 0, 1 and 2 molecules: the state's last entry is 1.
     """
+    # Unsigned indices, because for signed ones each access asks if the index counts from the end.
+    j = np.uint64(reaction)
     return (
-        network.coefficient[reaction]
-        * np.float64(state[network.first[reaction]])
-        * (np.float64(state[network.second[reaction]]) - network.shift[reaction])
+        network.coefficient[j]
+        * np.float64(state[np.uint64(network.first[j])])
+        * (np.float64(state[np.uint64(network.second[j])]) - network.shift[j])
     )
 
 
 @inlined
 def propensity(network, reaction, state, time, stack):
     """Return the propensity of `reaction`; negative, inf or nan when its rate law is at fault."""
-    if network.form[reaction] == PAIR:
+    if network.form[np.uint64(reaction)] == PAIR:
         return pair_propensity(network, reaction, state)
     return law_propensity(network, reaction, state, time, stack)
 
@@ -83,7 +85,7 @@ def fire(network, reaction, state):
     """Change the state by one event; return whether every count is still below 2**53."""
     fits = True
     for k in range(network.change_start[reaction], network.change_start[reaction + 1]):
-        species = network.change_species[k]
+        species = np.uint64(network.change_species[k])
         state[species] += network.change[k]
         fits = fits and state[species] <= LARGEST_COUNT
     return fits

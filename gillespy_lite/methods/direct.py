@@ -52,14 +52,15 @@ def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]
     @inlined
     def _update_tree(network, walker, fired, time):
         tree, leaves = walker.reals, leaf_offset(network.form.size)
+        leaf = tree[leaves:]
         for i in range(network.part_start[fired], network.part_start[fired + 1]):
             part = network.part[i]
             for k in range(network.dependent_start[part], network.dependent_start[part + 1]):
-                reaction = network.dependent[k]
+                reaction = network.dependent[np.uint64(k)]
                 value = value_of(network, walker, reaction, time)
                 if not 0.0 <= value < np.inf:
                     return reaction
-                tree[leaves + reaction] = value
+                leaf[np.uint64(reaction)] = value
         # A node above several parts has its final value from the last of them.
         for i in range(network.part_start[fired], network.part_start[fired + 1]):
             part = network.part[i]

@@ -32,7 +32,7 @@ def _update(network, walker, fired, time):
     n, n_classes = network.form.size, network.class_hub.size
     tree, state = walker.reals, walker.state
     block_sum, class_sum = walker.integers[:n], walker.integers[n : 2 * n]
-    leaf = network.leaf
+    leaf = tree[network.leaf : network.leaf + network.n_leaves]
     if fired == n:
         start_sums(network, state, tree, block_sum, class_sum)
         for k in range(network.alone.size):
@@ -40,7 +40,7 @@ def _update(network, walker, fired, time):
             value = state_propensity(network, walker, reaction, time)
             if not 0.0 <= value < np.inf:
                 return reaction
-            tree[leaf + n_classes + k] = value
+            leaf[n_classes + k] = value
     else:
         for c in range(network.change_start[fired], network.change_start[fired + 1]):
             species, by = network.change_species[c], network.change[c]
@@ -50,18 +50,18 @@ def _update(network, walker, fired, time):
                 total = class_sum[k] + change
                 class_sum[k] = total
                 hub = np.float64(state[network.class_hub[k]])
-                tree[leaf + k] = network.class_coefficient[k] * hub * np.float64(total)
+                leaf[k] = network.class_coefficient[k] * hub * np.float64(total)
             for i in range(network.hub_start[species], network.hub_start[species + 1]):
                 k = network.hub_class[i]
                 hub = np.float64(state[species])
-                tree[leaf + k] = network.class_coefficient[k] * hub * np.float64(class_sum[k])
+                leaf[k] = network.class_coefficient[k] * hub * np.float64(class_sum[k])
             for i in range(network.alone_start[species], network.alone_start[species + 1]):
                 k = network.alone_class[i]
                 reaction = np.int64(network.alone[k])
                 value = state_propensity(network, walker, reaction, time)
                 if not 0.0 <= value < np.inf:
                     return reaction
-                tree[leaf + n_classes + k] = value
+                leaf[n_classes + k] = value
     update_nodes(network, tree, fired)
     if not tree[0] < np.inf:
         return largest_class(network, tree)
