@@ -48,7 +48,16 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import models, ode_rnn, plotting
     from .ensembles import ensemble, replay
-    from .methods import METHODS, Direct, FirstReaction, Method, NextReaction, Ode, TauLeaping
+    from .methods import (
+        METHODS,
+        Direct,
+        FirstReaction,
+        Method,
+        NextReaction,
+        Ode,
+        PartialPropensity,
+        TauLeaping,
+    )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
 
@@ -76,6 +85,7 @@ __all__ = [
     "Ode",
     "Parameter",
     "ParseError",
+    "PartialPropensity",
     "Provenance",
     "Reaction",
     "Recurrence",
@@ -111,7 +121,10 @@ _HOMES = {
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
     ),
     **dict.fromkeys(
-        ("METHODS", "Direct", "FirstReaction", "Method", "NextReaction", "Ode", "TauLeaping"),
+        (
+            *("METHODS", "Direct", "FirstReaction", "Method", "NextReaction", "Ode"),
+            *("PartialPropensity", "TauLeaping"),
+        ),
         "methods",
     ),
 }

@@ -398,8 +398,8 @@ def _check_condition(network: Network, condition: str | Expression, method: Meth
     if "t" in symbols and not can_wait:
         raise MethodError(
             f"stop_when = '{expression}' depends on the time t; method '{method.name}' looks at it "
-            "after each leap, so a time would be missed. Choose an exact method, or let the last "
-            "of the times end the run"
+            "after its events or leaps only, so a time would be missed. Choose method 'direct', or "
+            "let the last of the times end the run"
         )
     return expression
 

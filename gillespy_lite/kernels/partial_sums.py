@@ -7,10 +7,10 @@ that sum is a whole number: kept as an integer to which changes are added, it is
 cannot drift. When the hub changes, one number changes, however many reactions it takes part in.
 
 The partners of a class stand in blocks, which have such sums, too; a reaction is found by going
-through blocks, then partners, then the reactions that one partner has in the class. What does not fit
-this form (rate laws, two molecules of one species, three molecules) is alone, a class of its own
-whose propensity is worked out as ever. The propensities of all classes are the leaves of a tree of
-sums (`sum_tree`).
+through blocks, then partners, then the reactions that one partner has in the class. What does not
+fit this form (rate laws, two molecules of one species, three molecules) is alone, a class of its
+own whose propensity is worked out as ever. The propensities of all classes are the leaves of a tree
+of sums (`sum_tree`).
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class PartialSums(NamedTuple):
     # class; the first of them in `reaction`.
     partner: np.ndarray
     reaction: np.ndarray  # (n_grouped,) uint32
-    # What changes with a species s: sums of which it is a partner, as rows (block, class, number of
-    # its reactions there); classes of which it is the hub; propensities of reactions that are alone;
-    # nodes of the tree above all of them, children before parents.
+    # What changes with a species: sums of which it is a partner, as rows (block, class, number of
+    # its reactions there); classes of which it is the hub; propensities of reactions that are
+    # alone; nodes of the tree above all of them, children before parents.
     member_start: np.ndarray  # (n_states + 2,) uint64
     member: np.ndarray  # (n_members, 3) uint32
     hub_start: np.ndarray  # (n_states + 2,) uint64
@@ -214,7 +214,7 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
 @inlined
 def _fill_all_nodes(tree, leaf, n_leaves):
     # Level by level from below: the nodes of a level are neighbours, and so are their children.
-    low, high = np.uint64(leaf), np.uint64(leaf + n_leaves)
+    low, high = np.uint64(leaf), np.uint64(leaf + max(n_leaves, 1))
     while low > np.uint64(0):
         low, high = (low - _ONE) // _EIGHT, (high - _TWO) // _EIGHT + _ONE
         for node in range(low, high):

@@ -23,5 +23,6 @@ __all__ = [
 ]
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Direct, FirstReaction, NextReaction, PartialPropensity, TauLeaping, Ode)
+    method.name: method
+    for method in (Direct, FirstReaction, NextReaction, PartialPropensity, TauLeaping, Ode)
 }
