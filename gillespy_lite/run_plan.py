@@ -49,7 +49,8 @@ from .kernels.walking import (
     UNBOUNDED,
 )
 from .memory import require_memory
-from .methods import METHODS, Method, StochasticMethod
+from .method_choice import choose_method
+from .methods import Method, StochasticMethod
 from .network import Network
 from .pace import STANDSTILL
 from .randomness import stream_key, take_entropy
@@ -58,7 +59,7 @@ from .results import Provenance
 from .results.columns import constant_size, is_concentration, size_name
 from .version import STREAM_VERSION, __version__
 
-__all__ = ["RunPlan", "check_times", "choose_method", "plan_run", "trouble"]
+__all__ = ["RunPlan", "check_times", "plan_run", "trouble"]
 
 DEFAULT_N_TIMES = 101
 NO_EVENT_LIMIT = 2**62
@@ -210,7 +211,9 @@ def plan_run(
         )
     times = check_times(t)
     compiled = compile_network(network)
-    chosen, reason = choose_method(method, compiled, method_options)
+    condition_given = [] if stop_when is None else [_check_condition(network, stop_when)]
+    waits = any("t" in network.expanded(one).symbols() for one in condition_given)
+    chosen, reason = choose_method(method, compiled, method_options, waits=waits)
     species, observables = _check_outputs(network, outputs, chosen)
     index = {name: i for i, name in enumerate(network.state_names)}
     expressions: dict[str, Expression] = {
@@ -220,7 +223,6 @@ def plan_run(
     observed, observed_depth = compile_expressions(
         network, [expressions[name] for name in observables]
     )
-    conditions = [] if stop_when is None else [_check_condition(network, stop_when, chosen)]
     condition, condition_depth = compile_expressions(network, conditions)
     jumps = None
     if isinstance(chosen, StochasticMethod) and (
@@ -307,44 +309,6 @@ def check_times(t: Any) -> np.ndarray:
             "numpy.unique(times)"
         )
     return times
-
-
-def choose_method(
-    method: str | Method, compiled: CompiledNetwork, options: Mapping[str, Any]
-) -> tuple[Method, str]:
-    """Return the method to run and why it was chosen.
-
-    Raises
-    ------
-    MethodError
-        If the method is unknown, has no such option, or cannot do this network; the message names
-        the construct and the methods that can.
-    """
-    if isinstance(method, Method):
-        chosen, reason = method, "asked for"
-    elif method == "auto":
-        # One rule for all networks: an approximation is never chosen for the user, and the direct
-        # method was the fastest exact one at every size (benchmarks/methods.py); at 3,000 equally
-        # active reactions next_reaction comes within noise of it.
-        chosen = METHODS["direct"]()
-        reason = "auto: exact, and up to 3,000 reactions the fastest exact method measured"
-    elif method in METHODS:
-        chosen, reason = METHODS[method](), "asked for"
-    else:
-        hint = did_you_mean(str(method), ["auto", *METHODS])
-        raise MethodError(
-            f"unknown method {method!r}; the methods are auto, {', '.join(METHODS)}{hint}"
-        )
-    if options:
-        chosen = chosen.with_options(options)
-    refusal = chosen.refusal(compiled)
-    if refusal is not None:
-        able = [name for name, other in METHODS.items() if other().refusal(compiled) is None]
-        remedy = f"methods that can: {', '.join(able)}" if able else "no method can yet"
-        if method == "auto" and able:
-            remedy += f"; auto does not choose among them, so write method={able[0]!r}"
-        raise MethodError(f"{refusal}; {remedy}")
-    return chosen, reason
 
 
 def _check_outputs(
