@@ -14,8 +14,9 @@ import numpy as np
 
 from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
 from .kernels.arrays import JumpWalker, Output, Walker
+from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.statistics import add_to_histograms
-from .kernels.walking import ALL_DONE, COMPLETE, ROW
+from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
 from .memory import require_memory
 from .methods import METHODS, Method
 from .moment_tree import Moments, MomentTree, block_moments
@@ -37,6 +38,7 @@ def ensemble(
     n: int,
     *,
     method: str | Method = "auto",
+    engine: str = "auto",
     rng: Any = None,
     seed: Any = None,
     threads: int | None = None,
@@ -64,6 +66,10 @@ def ensemble(
     method : str or Method, optional
         A name from `METHODS`, or an instance with its own options. ``"auto"`` takes an exact
         method, never an approximate one; `result.provenance.method_reason` says why.
+    engine : str, optional
+        How the direct method goes its paths: ``"table"``, one by one, or ``"lanes"``, many in
+        lockstep. It has no influence on the numbers; ``"auto"`` chooses the fastest, and
+        `result.provenance.engine_reason` says why.
     rng : None, int, SeedSequence or Generator, optional
         Source of randomness. Trajectory `i` depends on `(rng, i)` and the method alone, not on `n`,
         `threads` or `chunk_size`. What was used is in `result.provenance.entropy`.
@@ -132,6 +138,8 @@ def ensemble(
         max_events=max_events,
         every_event=False,
         method_options=method_options,
+        engine=engine,
+        n_trajectories=n,
     )
     if not plan.method.is_stochastic:
         raise MethodError(
@@ -195,6 +203,17 @@ def replay(ensemble: Ensemble, i: int) -> Trajectory:
     return run_trajectory(plan, int(ensemble.indices[i]), math.inf, lambda done: None)
 
 
+def _part_of(output: Output, first: int, last: int) -> Output:
+    """Return the rows first, ..., last - 1 of an output."""
+    return output._replace(
+        counts=output.counts[first:last],
+        values=output.values[first:last],
+        outcome=output.outcome[first:last],
+        hitting_time=output.hitting_time[first:last],
+        n_events=output.n_events[first:last],
+    )
+
+
 class _Paths:
     """Stores every trajectory."""
 
@@ -212,13 +231,11 @@ class _Paths:
 
     def rows(self, first: int, last: int) -> Output:
         """Return where trajectories first, ..., last - 1 are written."""
-        return self._output._replace(
-            counts=self._output.counts[first:last],
-            values=self._output.values[first:last],
-            outcome=self._output.outcome[first:last],
-            hitting_time=self._output.hitting_time[first:last],
-            n_events=self._output.n_events[first:last],
-        )
+        return _part_of(self._output, first, last)
+
+    def rows_at_once(self, n: int, n_threads: int) -> int:
+        """Return how many trajectories to run in lanes before they are taken."""
+        return n
 
     def take(self, worker: int, first: int, output: Output) -> None:
         """Nothing to do: the rows are in place."""
@@ -283,24 +300,26 @@ class _Statistics:
         self._complete = np.zeros(n if wants_hits else 0, dtype=bool)
         self._n_complete = 0
 
+    def rows_at_once(self, n: int, n_threads: int) -> int:
+        """Return how many trajectories to run in lanes before they are taken: whole units."""
+        # Lanes stand idle at the end of each piece, so a piece should be long; 32 MB are enough.
+        return self.unit * max(1, min(8, math.ceil(n / (n_threads * self.unit))))
+
     def rows(self, first: int, last: int) -> Output:
         """Return a buffer of this thread for trajectories first, ..., last - 1."""
-        thread = threading.get_ident()
+        thread, rows = threading.get_ident(), last - first
         buffer = self._buffers.get(thread)
-        if buffer is None:
-            buffer = self._buffers[thread] = self._plan.output(self.unit)
-        rows = last - first
+        if buffer is None or buffer.outcome.size < rows:
+            buffer = self._buffers[thread] = self._plan.output(max(self.unit, rows))
         buffer.outcome[:] = 0
-        return buffer._replace(
-            counts=buffer.counts[:rows],
-            values=buffer.values[:rows],
-            outcome=buffer.outcome[:rows],
-            hitting_time=buffer.hitting_time[:rows],
-            n_events=buffer.n_events[:rows],
-        )
+        return _part_of(buffer, 0, rows)
 
     def take(self, worker: int, first: int, output: Output) -> None:
-        """Reduce the finished rows of a block that began with trajectory `first`."""
+        """Reduce the finished rows of whole blocks, the first of which began with `first`."""
+        for start in range(0, output.outcome.size, self.unit):
+            self._take_block(worker, first + start, _part_of(output, start, start + self.unit))
+
+    def _take_block(self, worker: int, first: int, output: Output) -> None:
         complete = is_complete(output.outcome)
         chosen = np.flatnonzero(complete)
         if chosen.size == 0:
@@ -378,6 +397,12 @@ class _Crew:
         self._n_threads, self._timeout = n_threads, timeout
         self._deadline = math.inf
         self._chunk_size = chunk_size
+        # Stored paths are in place from the beginning, so that all threads may take rows from one
+        # counter and end together.
+        self._shared_output: Output | None = None
+        self._shared_queue = np.zeros(1, dtype=np.int64)
+        if plan.engine.lanes is not None and chunk_size is None and isinstance(store, _Paths):
+            self._shared_output = store.rows(0, n)
         self._next = 0
         self._n_done = 0
         self._lock = threading.Lock()
@@ -422,6 +447,9 @@ class _Crew:
                 self._halt.set()
 
     def _one_worker(self, worker: int, report: Callable[[float], None] | None) -> None:
+        if self._plan.engine.lanes is not None:
+            self._one_worker_in_lanes(worker, report)
+            return
         walker, pace = self._plan.walker(), Pace(self._plan.network.n_reactions)
         try:
             for first, last in self._units():
@@ -446,6 +474,8 @@ class _Crew:
         # Large while much is left, because handing out costs some 50 us; small towards the end,
         # so that the threads end together.
         chunk = self._chunk_size or max(8, min(1024, n_left // (4 * self._n_threads)))
+        if self._plan.engine.lanes is not None and self._chunk_size is None:
+            chunk = self._store.rows_at_once(n_left, self._n_threads)
         return math.ceil(chunk / self._store.unit) * self._store.unit
 
     def _units(self) -> Iterator[tuple[int, int]]:
@@ -457,7 +487,8 @@ class _Crew:
             if start >= stop:
                 return
             # Statistics go unit by unit; stored paths take the whole chunk in one go.
-            step = self._store.unit if self._store.unit > 1 else stop - start
+            one_by_one = self._store.unit > 1 and self._plan.engine.lanes is None
+            step = self._store.unit if one_by_one else stop - start
             for first in range(start, stop, step):
                 # Also between pieces: many may be done within one kernel call each.
                 if self._is_late():
@@ -487,6 +518,56 @@ class _Crew:
             if self._is_late():
                 break
         return walker
+
+    def _one_worker_in_lanes(self, worker: int, report: Callable[[float], None] | None) -> None:
+        plan, pace = self._plan, Pace(self._plan.network.n_reactions)
+        shares = self._shared_output is not None
+        try:
+            pieces = [(0, self._n)] if shares else self._units()
+            for first, last in pieces:
+                output = self._shared_output or self._store.rows(first, last)
+                queue = self._shared_queue if shares else np.zeros(1, dtype=np.int64)
+                try:
+                    self._run_lanes(worker, pace, plan.lane_walker(queue), output, first, report)
+                finally:
+                    # Also what was finished of a piece that was cut short.
+                    self._store.take(worker, first, output)
+                if self._halt.is_set():
+                    return
+        except BaseException:
+            self._halt.set()
+            raise
+
+    def _run_lanes(
+        self,
+        worker: int,
+        pace: Pace,
+        lanes: LaneWalker,
+        output: Output,
+        first: int,
+        report: Callable[[float], None] | None,
+    ) -> None:
+        """Run the trajectories of `output` in lanes, and what they leave over one by one."""
+        plan, engine = self._plan, self._plan.engine
+        status, n_finished = BUDGET_SPENT, 0
+        while status != ALL_DONE and not self._halt.is_set():
+            status = pace.step(engine.kernel, engine.lanes, plan.request, lanes, output, first)
+            with self._lock:
+                self._n_done += int(lanes.counter[N_FINISHED]) - n_finished
+            n_finished = int(lanes.counter[N_FINISHED])
+            if report is not None:
+                report(self._n_done)
+            if self._is_late():
+                return
+        # What other threads leave over from here on is theirs to do.
+        left = np.flatnonzero(output.outcome == LEFT_OVER)
+        walker, pace = plan.walker(), Pace(plan.network.n_reactions)
+        for row in left.tolist():
+            with self._lock:
+                if output.outcome[row] != LEFT_OVER or self._halt.is_set():
+                    continue
+                output.outcome[row] = 0
+            self._run_rows(pace, walker, _part_of(output, row, row + 1), first + row)
 
     def _is_late(self) -> bool:
         if time.monotonic() >= self._deadline:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .compilation import CompiledNetwork, compile_expressions, compile_network, label
 from .dsl import parse_expression
+from .engines import Engine, choose_engine
 from .errors import (
     BadPropensityError,
     CountOverflowError,
@@ -30,6 +31,7 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
 from .kernels.walking import (
     BAD_DELAY,
@@ -48,6 +50,7 @@ from .kernels.walking import (
     TROUBLE,
     UNBOUNDED,
 )
+from .lane_compilation import lane_walker
 from .memory import require_memory
 from .method_choice import choose_method
 from .methods import Method, StochasticMethod
@@ -74,6 +77,7 @@ class RunPlan:
     jumps: CompiledJumps | None  # where more than reactions changes the state, or their rates
     method: Method
     method_reason: str
+    engine: Engine
     times: np.ndarray  # (n_times,) float64
     # The columns of `counts`: recorded species; for the rate equations variables, too.
     species: tuple[str, ...]
@@ -126,6 +130,11 @@ class RunPlan:
             integers=np.zeros(n_integers, dtype=np.int64),
         )
 
+    def lane_walker(self, queue: np.ndarray) -> LaneWalker:
+        """Return a thread's own lanes; `queue` is the counter of rows that threads share."""
+        assert self.engine.lanes is not None
+        return lane_walker(self.engine.lanes, self.request, self.stack_depth, queue)
+
     def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:
         """Return a walker that can go on: a larger one where the kernel asked for room.
 
@@ -156,6 +165,11 @@ class RunPlan:
         Done on no trajectory, in the calling thread, which Ctrl-C can reach, and before a time
         limit starts to count.
         """
+        if self.engine.lanes is not None:
+            if not getattr(self.engine.kernel, "signatures", True):
+                walker = self.lane_walker(np.zeros(1, dtype=np.int64))
+                self.engine.kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
+            return
         if not getattr(self.kernel, "signatures", True):
             self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
 
@@ -186,6 +200,8 @@ class RunPlan:
             stream_version=STREAM_VERSION,
             package_version=__version__,
             elapsed=time.perf_counter() - self.started,
+            engine=self.engine.name,
+            engine_reason=self.engine.reason,
         )
 
 
@@ -201,6 +217,8 @@ def plan_run(
     max_events: int | None,
     every_event: bool,
     method_options: Mapping[str, Any],
+    engine: str = "table",
+    n_trajectories: int = 1,
 ) -> RunPlan:
     """Check the arguments of a run and gather what it needs."""
     started = time.perf_counter()
@@ -211,9 +229,11 @@ def plan_run(
         )
     times = check_times(t)
     compiled = compile_network(network)
-    condition_given = [] if stop_when is None else [_check_condition(network, stop_when)]
-    waits = any("t" in network.expanded(one).symbols() for one in condition_given)
+    conditions = [] if stop_when is None else [_check_condition(network, stop_when)]
+    waits = any("t" in network.expanded(one).symbols() for one in conditions)
     chosen, reason = choose_method(method, compiled, method_options, waits=waits)
+    if waits:
+        _check_wait(conditions[0], chosen)
     species, observables = _check_outputs(network, outputs, chosen)
     index = {name: i for i, name in enumerate(network.state_names)}
     expressions: dict[str, Expression] = {
@@ -225,9 +245,7 @@ def plan_run(
     )
     condition, condition_depth = compile_expressions(network, conditions)
     jumps = None
-    if isinstance(chosen, StochasticMethod) and (
-        compiled.moves or any("t" in network.expanded(one).symbols() for one in conditions)
-    ):
+    if isinstance(chosen, StochasticMethod) and (compiled.moves or waits):
         jumps = compile_jumps(compiled, conditions[0] if conditions else None)
     entropy = take_entropy(rng, seed)
     request = Request(
@@ -246,6 +264,14 @@ def plan_run(
         jumps=jumps,
         method=chosen,
         method_reason=reason,
+        engine=choose_engine(
+            engine,
+            chosen,
+            compiled,
+            n_trajectories,
+            every_event=bool(every_event),
+            moves=jumps is not None,
+        ),
         times=times,
         species=species,
         observables=observables,
@@ -350,22 +376,25 @@ def _check_outputs(
     )
 
 
-def _check_condition(network: Network, condition: str | Expression, method: Method) -> Expression:
+def _check_condition(network: Network, condition: str | Expression) -> Expression:
     expression = parse_expression(condition) if isinstance(condition, str) else condition
     if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
         raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
     try:
-        symbols = network.expanded(expression).symbols()
+        network.expanded(expression)
     except NetworkError as error:
         raise NetworkError(f"in stop_when: {error}") from None
-    can_wait = not isinstance(method, StochasticMethod) or method.jump_kernel is not None
-    if "t" in symbols and not can_wait:
+    return expression
+
+
+def _check_wait(condition: Expression, method: Method) -> None:
+    """Refuse a condition on the time where the method does not look between its events."""
+    if isinstance(method, StochasticMethod) and method.jump_kernel is None:
         raise MethodError(
-            f"stop_when = '{expression}' depends on the time t; method '{method.name}' looks at it "
+            f"stop_when = '{condition}' depends on the time t; method '{method.name}' looks at it "
             "after its events or leaps only, so a time would be missed. Choose method 'direct', or "
             "let the last of the times end the run"
         )
-    return expression
 
 
 def check_whole(value: Any, name: str, least: int) -> int:

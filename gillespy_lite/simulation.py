@@ -41,6 +41,7 @@ def simulate(
     t: Any,
     *,
     method: str | Method = "auto",
+    engine: str = "auto",
     rng: Any = None,
     seed: Any = None,
     every_event: bool = False,
@@ -63,6 +64,9 @@ def simulate(
     method : str or Method, optional
         A name from `METHODS`, or an instance with its own options. ``"auto"`` takes an exact
         method and never an approximate one; ``"ode"`` solves the rate equations.
+    engine : str, optional
+        How the direct method goes its paths: ``"table"``. It has no influence on the numbers;
+        ``"auto"`` chooses the fastest, and `result.provenance.engine_reason` says why.
     rng : None, int, SeedSequence or Generator, optional
         Source of randomness; the same whole number gives the same trajectory, which is also
         trajectory 0 of `ensemble` with that number. What was used is in
@@ -120,6 +124,7 @@ def simulate(
         stop_when=stop_when,
         max_events=max_events,
         every_event=every_event,
+        engine=engine,
         method_options=method_options,
     )
     seconds = check_timeout(timeout)

@@ -5,4 +5,4 @@ __all__ = ["STREAM_VERSION", "__version__"]
 __version__ = "0.1.0"
 
 # Raised when the same seed would give other trajectories: a release note and a golden-hash test.
-STREAM_VERSION = 1
+STREAM_VERSION = 2

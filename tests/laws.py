@@ -329,11 +329,11 @@ def feedback() -> MasterEquation:
     )
 
 
-RING = 20
+RING = 33
 
 
 def ring_probabilities(time: float) -> np.ndarray:
-    """Return where one molecule is that started in place 0 of a ring of 20.
+    """Return where one molecule is that started in place 0 of a ring of 33.
 
     It jumps from place i to i + 1 at rate 1 + i/10 and to i - 1 at rate .5.
     """
@@ -346,7 +346,7 @@ def ring_probabilities(time: float) -> np.ndarray:
 
 
 def ring_text(molecules: int) -> str:
-    """Return the ring as a network: 40 reactions."""
+    """Return the ring as a network: 66 reactions."""
     names = [f"S{i}" for i in range(RING)]
     lines = [f"species S0 = {molecules}, {', '.join(names[1:])}"]
     for i in range(RING):

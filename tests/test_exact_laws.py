@@ -282,14 +282,14 @@ LAWS = {
             "production 3 % up": "species X\n0 => X @ 41.2/(1 + (X/10)^2)\nX -> 0 @ 1",
         },
     ),
-    # More than 32 reactions: the direct method keeps its propensities in a tree.
-    "ring of 40 reactions": Law(
+    # More than 64 reactions: the direct method keeps its propensities in a tree.
+    "ring of 66 reactions": Law(
         laws.ring_text(50),
         [0.0, 1.0, 4.0],
         4_000,
         judge_ring,
         {
-            "one rate of 40, 20 % up": laws.ring_text(50).replace("@ 1.5\n", "@ 1.8\n"),
+            "one rate of 66, 20 % up": laws.ring_text(50).replace("@ 1.5\n", "@ 1.8\n"),
         },
     ),
 }
@@ -575,8 +575,8 @@ def test_first_event_has_the_right_time_and_reaction(method):
     assert ks_pvalue(waiting, stats.expon(scale=1.0 / wrong.sum()).cdf) < EVENT_THRESHOLD
 
 
-# Sizes on both sides of what changes the data structures: one reaction, the shapes of a heap, 32
-# reactions (sums or a tree in the direct method), 64 (one more level of the tree).
+# Sizes on both sides of what changes the data structures: one reaction, the shapes of a heap, 64
+# reactions (sums or a tree in the direct method).
 @pytest.mark.statistical
 @pytest.mark.parametrize("n_reactions", [1, 2, 3, 5, 8, 13, 32, 33, 64, 65, 200])
 @pytest.mark.parametrize("method", EXACT)

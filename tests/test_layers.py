@@ -39,7 +39,8 @@ LAYERS = [
         "network_tapes",
     ],
     [
-        *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
+        *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
+        *["method_choice", "run_plan"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
     ],
     ["models", "plotting"],

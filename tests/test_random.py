@@ -6,6 +6,7 @@ import hashlib
 import math
 import zlib
 
+import mpmath
 import numba
 import numpy as np
 import pytest
@@ -51,6 +52,55 @@ def fill_uniform(stream, out):
 def fill_exponential(stream, out):
     for i in range(out.size):
         out[i] = streams.exponential(stream)
+
+
+@numba.njit
+def fill_uniform_52(stream, out):
+    for i in range(out.size):
+        out[i] = streams.uniform_52(stream)
+
+
+@numba.njit
+def fill_unit_mantissa(stream, out):
+    for i in range(out.size):
+        out[i] = streams.unit_mantissa(stream)
+
+
+@numba.njit
+def fill_exponential_by_log(stream, out):
+    for i in range(out.size):
+        out[i] = streams.exponential_by_log(stream)
+
+
+@numba.njit
+def fill_waiting_and_choice(stream, out):
+    for i in range(out.shape[0]):
+        out[i, 0] = streams.exponential_by_log(stream)
+        out[i, 1] = streams.uniform_52(stream)
+
+
+@numba.njit
+def fill_exponential_of_f(stream, out):
+    # A mutant: -log of a mantissa in [1, 2), without taking it from 2 (the law of E is then wrong).
+    for i in range(out.size):
+        out[i] = abs(streams.negative_log(streams.unit_mantissa(stream)))
+
+
+@numba.njit
+def fill_negative_log(v, out):
+    for i in range(out.size):
+        out[i] = streams.negative_log(v[i])
+
+
+@numba.njit
+def fill_negative_log_without_low_part(v, out):
+    # A mutant: log(2) in one part.
+    for i in range(out.size):
+        m, e = math.frexp(v[i])
+        if m * 2.0 > streams._ROOT_OF_TWO:
+            out[i] = streams.negative_log(m) - e * 0.6931471805599453
+        else:
+            out[i] = streams.negative_log(m * 2.0) - (e - 1) * 0.6931471805599453
 
 
 @numba.njit
@@ -218,6 +268,70 @@ def test_uniform_is_the_upper_53_bits():
     assert (uniform < 1.0).all()
 
 
+def test_uniform_52_and_the_unit_mantissa_are_the_upper_52_bits():
+    bits = draws(fill_bits, 10_000, dtype=np.uint64)
+    uniform = (bits >> np.uint64(12)).astype(np.float64) * 2.0**-52
+    assert (draws(fill_uniform_52, 10_000) == uniform).all()
+    assert (draws(fill_unit_mantissa, 10_000) == 1.0 + uniform).all()
+    assert (uniform < 1.0).all()
+
+
+# ---- The logarithm ------------------------------------------------------------------------------
+
+
+def logarithm_arguments() -> np.ndarray:
+    """Multiples of 2**-52 in (0, 1], as the direct method has them: all scales, ends and seams."""
+    rng = np.random.default_rng(7)
+    scales = [rng.integers(1, 2 ** int(bits), size=4_000, endpoint=True) for bits in range(1, 53)]
+    seams = [int(2.0**k * root) + step for k in range(1, 53) for root in (0.5, 0.5**0.5)
+             for step in range(-20, 21)]  # fmt: skip
+    ends = [*range(1, 60), *range(2**52 - 60, 2**52 + 1)]
+    whole = np.concatenate([*scales, np.array(seams), np.array(ends)]).astype(np.int64)
+    return whole[(whole >= 1) & (whole <= 2**52)] * 2.0**-52
+
+
+def error_in_ulps(found: np.ndarray, v: np.ndarray) -> float:
+    """Return the largest error of -log(v), in units in the last place of the exact value."""
+    with mpmath.workprec(120):
+        exact = [-mpmath.log(mpmath.mpf(float(x))) for x in v]
+        errors = [
+            float(abs(mpmath.mpf(float(y)) - true)) / float(np.spacing(float(true)))
+            for y, true in zip(found, exact, strict=True)
+        ]
+    return max(errors)
+
+
+def test_logarithm_errs_by_less_than_one_unit_in_the_last_place():
+    v = logarithm_arguments()
+    v = np.concatenate([v[:: v.size // 10_000], v[-4_500:]])
+    found = np.empty(v.size)
+    fill_negative_log(v, found)
+    assert error_in_ulps(found[v < 1.0], v[v < 1.0]) < 0.9
+    assert (found[v == 1.0] == 0.0).all()
+    # Power: log(2) in one part instead of two errs by more than a unit.
+    fill_negative_log_without_low_part(v, found)
+    assert error_in_ulps(found[v < 1.0], v[v < 1.0]) > 1.0
+    assert streams.negative_log(np.float64(2.0**-52)) == -math.log(2.0**-52)
+
+
+def test_logarithm_never_rises_where_its_argument_does():
+    v = np.unique(logarithm_arguments())
+    neighbours = np.unique(np.concatenate([v, v + 2.0**-52, v - 2.0**-52]))
+    neighbours = neighbours[(neighbours > 0.0) & (neighbours <= 1.0)]
+    found = np.empty(neighbours.size)
+    fill_negative_log(neighbours, found)
+    assert (np.diff(found) <= 0.0).all()
+    assert (np.diff(found) < 0.0).mean() > 0.99
+
+
+def test_compiled_logarithm_repeats_its_python_source_bit_by_bit():
+    v = logarithm_arguments()[::7]
+    found = np.empty(v.size)
+    fill_negative_log(v, found)
+    source = streams.negative_log.py_func
+    assert found.tobytes() == np.array([source(x) for x in v]).tobytes()
+
+
 # ---- Laws of the samplers -----------------------------------------------------------------------
 
 
@@ -262,6 +376,43 @@ def test_exponential_draws_follow_their_law_also_in_the_tail():
     # Successive draws are independent.
     cell = np.minimum((-np.expm1(-x) * 40).astype(np.int64), 39)
     assert joint_pvalue(cell[::2], cell[1::2], np.full((40, 40), 1.0 / 1600.0)) > THRESHOLD
+
+
+def exponential_pvalue(x: np.ndarray) -> float:
+    """Compare draws with the exponential law in 4,000 cells of equal probability."""
+    cell = np.minimum((-np.expm1(-x) * 4_000).astype(np.int64), 3_999)
+    return chi_square_pvalue(cell, np.full(4_000, 1.0 / 4_000))
+
+
+@pytest.mark.statistical
+def test_exponential_draws_by_the_logarithm_follow_their_law_also_in_the_tail():
+    x = draws(fill_exponential_by_log, 4_000_000, seed=2)
+    assert (x >= 0.0).all()
+    assert exponential_pvalue(x) > THRESHOLD
+    assert normal_pvalue(x.mean(), 1.0, 1.0 / math.sqrt(x.size)) > THRESHOLD
+    # Power: a mean 2 % off is rejected, and so is a logarithm of the wrong end of [1, 2).
+    assert exponential_pvalue(1.02 * x) < THRESHOLD
+    assert exponential_pvalue(draws(fill_exponential_of_f, 100_000, seed=2)) < THRESHOLD
+    for edge in (4.0, 8.0, 11.0):
+        tail = x[x > edge]
+        assert binomial_pvalue(tail.size, x.size, math.exp(-edge)) > THRESHOLD
+        assert ks_pvalue(tail - edge, stats.expon.cdf) > THRESHOLD
+    assert 13.0 < x.max() < 24.0  # P(outside) = 3e-4
+    # Successive draws are independent.
+    cell = np.minimum((-np.expm1(-x) * 40).astype(np.int64), 39)
+    assert joint_pvalue(cell[::2], cell[1::2], np.full((40, 40), 1.0 / 1600.0)) > THRESHOLD
+
+
+@pytest.mark.statistical
+def test_uniform_52_draws_are_uniform_and_know_nothing_of_the_exponential_before():
+    u = draws(fill_uniform_52, 1_000_000)
+    assert ks_pvalue(u, stats.uniform.cdf) > THRESHOLD
+    assert ks_pvalue(u**1.01, stats.uniform.cdf) < THRESHOLD
+    pairs = np.empty((500_000, 2))
+    fill_waiting_and_choice(new_stream(3), pairs)
+    cells = np.column_stack([-np.expm1(-pairs[:, 0]), pairs[:, 1]]) * 40
+    cell = np.minimum(cells.astype(np.int64), 39)
+    assert joint_pvalue(cell[:, 0], cell[:, 1], np.full((40, 40), 1.0 / 1600.0)) > THRESHOLD
 
 
 def test_layers_of_the_ziggurat_have_equal_areas():
@@ -570,7 +721,7 @@ def test_one_bit_of_a_trajectory_number_or_a_seed_changes_half_of_the_state():
     assert binomial_pvalue(changed, 20 * 10 * 255, 0.5) > THRESHOLD
 
 
-# ---- Version 1 of the streams -------------------------------------------------------------------
+# ---- Version 2 of the streams -------------------------------------------------------------------
 
 # If one of the next two tests fails, users' seeds give other results than before: raise
 # STREAM_VERSION, say so in the changelog, and only then take over the new values. Golden paths of
@@ -583,6 +734,22 @@ GOLDEN_EXPONENTIALS = [
     1.2181124824496696,
     1.5953285038507776,
     1.039227496384099,
+]
+GOLDEN_EXPONENTIALS_BY_LOG = [
+    0.34516350535439927,
+    0.23819919302826506,
+    0.05471639294218848,
+    0.6513355607951536,
+    3.103014365725624,
+    3.320904655318172,
+]
+GOLDEN_UNIFORMS_52 = [
+    0.2918954348858207,
+    0.21195429775109442,
+    0.0532463841105415,
+    0.478650981726473,
+    0.955086387916044,
+    0.9638798593081657,
 ]
 GOLDEN_NORMALS = [
     0.4661201706808103,
@@ -599,9 +766,9 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
-def test_version_1_of_the_streams_draws_these_bits():
-    assert STREAM_VERSION == 1
-    # The key is NumPy's hash of the entropy, the version and the method's name.
+def test_version_2_of_the_streams_draws_these_bits():
+    assert STREAM_VERSION == 2
+    # The key is NumPy's hash of the entropy, a 1 and the method's name.
     sequence = np.random.SeedSequence(2024, spawn_key=(1, zlib.crc32(b"direct")))
     assert (stream_key(2024, "direct") == sequence.generate_state(4, np.uint64)).all()
     bits = np.empty((20, 50), dtype=np.uint64)
@@ -610,7 +777,10 @@ def test_version_1_of_the_streams_draws_these_bits():
     assert digest(bits.astype("<u8")) == GOLDEN_BITS
 
 
-def test_version_1_of_the_streams_draws_these_numbers():
+def test_version_2_of_the_streams_draws_these_numbers():
+    # The direct method calls no library, so these are the same everywhere.
+    assert draws(fill_exponential_by_log, 6, seed=2024).tolist() == GOLDEN_EXPONENTIALS_BY_LOG
+    assert draws(fill_uniform_52, 6, seed=2024).tolist() == GOLDEN_UNIFORMS_52
     # Not a hash: the last bit of exp and log is the C library's own.
     assert_allclose(draws(fill_exponential, 6, seed=2024), GOLDEN_EXPONENTIALS, rtol=1e-14)
     assert_allclose(draws(fill_normal, 6, seed=2024), GOLDEN_NORMALS, rtol=1e-14)

@@ -24,7 +24,7 @@ import numpy as np
 from . import programs as codes
 from .jit import apart, inlined
 from .programs import evaluate_program
-from .special_functions import factorial, kummer_ratio
+from .special_functions import factorial, kummer_ratio, power
 
 __all__ = ["program_range"]
 
@@ -140,7 +140,7 @@ def _divide(a, b, c, d):
 @apart
 def _power(a, b, c, d):
     if _is_point(a, b) and _is_point(c, d):
-        return a**c, a**c
+        return power(a, c), power(a, c)
     if c == d and abs(c) < np.inf and c == np.floor(c):
         return _whole_power(a, b, c)
     if a < 0.0:  # to a power that may be no whole number
@@ -149,8 +149,8 @@ def _power(a, b, c, d):
         return -np.inf, np.inf
     # exp(y log(x)) has its extremes in the corners, because y log(x) has.
     a = abs(a)
-    low = min(a**c, a**d, b**c, b**d)
-    high = max(a**c, a**d, b**c, b**d)
+    low = min(power(a, c), power(a, d), power(b, c), power(b, d))
+    high = max(power(a, c), power(a, d), power(b, c), power(b, d))
     return max(_below(low), 0.0), _above(high)
 
 
@@ -162,20 +162,20 @@ def _whole_power(a, b, n):
         least = 0.0 if a <= 0.0 <= b else min(abs(a), abs(b))
         most = max(abs(a), abs(b))
         if n > 0.0:
-            return max(_below(least**n), 0.0), _above(most**n)
-        return max(_below(most**n), 0.0), _above(least**n)
+            return max(_below(power(least, n)), 0.0), _above(power(most, n))
+        return max(_below(power(most, n)), 0.0), _above(power(least, n))
     if n > 0.0:
-        low = -0.0 if _is_negative(a) and a == 0.0 else a**n
+        low = -0.0 if _is_negative(a) and a == 0.0 else power(a, n)
         if a >= 0.0:
-            return (low if low == 0.0 else max(_below(low), 0.0)), _above(b**n)
-        return _below(low), _above(b**n)
+            return (low if low == 0.0 else max(_below(low), 0.0)), _above(power(b, n))
+        return _below(low), _above(power(b, n))
     if a <= 0.0 <= b:
         if _is_negative(a):
             return -np.inf, np.inf
-        return max(_below(b**n), 0.0), np.inf
+        return max(_below(power(b, n)), 0.0), np.inf
     if a > 0.0:
-        return max(_below(b**n), 0.0), _above(a**n)
-    return _below(b**n), min(_above(a**n), 0.0)
+        return max(_below(power(b, n)), 0.0), _above(power(a, n))
+    return _below(power(b, n)), min(_above(power(a, n)), 0.0)
 
 
 @inlined

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import inlined, part
-from .special_functions import factorial, kummer_ratio
+from .special_functions import factorial, kummer_ratio, power
 
-__all__ = ["OPERATION_CODES", "Programs", "evaluate_program"]
+__all__ = ["N_ARGUMENTS", "OPERATION_CODES", "Programs", "apply_operation", "evaluate_program"]
 
 CONSTANT, SPECIES, PARAMETER, TIME = 0, 1, 2, 3
 ADD, SUBTRACT, MULTIPLY, DIVIDE, POWER, NEGATE = 4, 5, 6, 7, 8, 9
@@ -36,6 +36,13 @@ OPERATION_CODES = {
     "acosh": ACOSH, "atanh": ATANH, "factorial": FACTORIAL, "mratio": MRATIO,
 }  # fmt: skip
 
+# By code: how many values an operation takes from the stack; 0 for those that push one.
+_TERNARY, _UNARY = (IF, HILL, HILLR, MRATIO), (NEGATE, NOT, *range(EXP, MIN), *range(ASIN, MRATIO))
+N_ARGUMENTS = np.array(
+    [0, 0, 0, 0]
+    + [3 if code in _TERNARY else 1 if code in _UNARY else 2 for code in range(ADD, MRATIO + 1)]
+)
+
 
 class Programs(NamedTuple):
     """Programs one after the other: program p owns `start[p]:start[p + 1]`; empty: not given."""
@@ -49,8 +56,117 @@ class Programs(NamedTuple):
 @inlined
 def _hill(x, threshold, exponent):
     # x^n / (K^n + x^n) through the ratio, so that large powers do not overflow to inf / inf.
-    ratio = (threshold / x) ** exponent
-    return 1.0 / (1.0 + ratio)
+    return 1.0 / (1.0 + power(threshold / x, exponent))
+
+
+@inlined
+def apply_operation(code, stack, top):
+    """Apply an operation to its arguments at the top of `stack`; return where the top is now."""
+    if code == ADD:
+        top -= 1
+        stack[top] += stack[top + 1]
+    elif code == SUBTRACT:
+        top -= 1
+        stack[top] -= stack[top + 1]
+    elif code == MULTIPLY:
+        top -= 1
+        stack[top] *= stack[top + 1]
+    elif code == DIVIDE:
+        top -= 1
+        stack[top] /= stack[top + 1]
+    elif code == POWER:
+        top -= 1
+        stack[top] = power(stack[top], stack[top + 1])
+    elif code == NEGATE:
+        stack[top] = -stack[top]
+    elif code == LESS:
+        top -= 1
+        stack[top] = 1.0 if stack[top] < stack[top + 1] else 0.0
+    elif code == LESS_EQUAL:
+        top -= 1
+        stack[top] = 1.0 if stack[top] <= stack[top + 1] else 0.0
+    elif code == GREATER:
+        top -= 1
+        stack[top] = 1.0 if stack[top] > stack[top + 1] else 0.0
+    elif code == GREATER_EQUAL:
+        top -= 1
+        stack[top] = 1.0 if stack[top] >= stack[top + 1] else 0.0
+    elif code == EQUAL:
+        top -= 1
+        stack[top] = 1.0 if stack[top] == stack[top + 1] else 0.0
+    elif code == UNEQUAL:
+        top -= 1
+        stack[top] = 1.0 if stack[top] != stack[top + 1] else 0.0
+    elif code == AND:
+        top -= 1
+        stack[top] = 1.0 if stack[top] != 0.0 and stack[top + 1] != 0.0 else 0.0
+    elif code == OR:
+        top -= 1
+        stack[top] = 1.0 if stack[top] != 0.0 or stack[top + 1] != 0.0 else 0.0
+    elif code == NOT:
+        stack[top] = 1.0 if stack[top] == 0.0 else 0.0
+    elif code == IF:
+        top -= 2
+        stack[top] = stack[top + 1] if stack[top] != 0.0 else stack[top + 2]
+    elif code == EXP:
+        stack[top] = np.exp(stack[top])
+    elif code == LOG:
+        stack[top] = np.log(stack[top])
+    elif code == LOG10:
+        stack[top] = np.log10(stack[top])
+    elif code == SQRT:
+        stack[top] = np.sqrt(stack[top])
+    elif code == ABS:
+        stack[top] = abs(stack[top])
+    elif code == SIN:
+        stack[top] = np.sin(stack[top])
+    elif code == COS:
+        stack[top] = np.cos(stack[top])
+    elif code == TAN:
+        stack[top] = np.tan(stack[top])
+    elif code == TANH:
+        stack[top] = np.tanh(stack[top])
+    elif code == FLOOR:
+        stack[top] = np.floor(stack[top])
+    elif code == CEIL:
+        stack[top] = np.ceil(stack[top])
+    elif code == MIN:
+        top -= 1
+        # Written so that nan in either place stays nan, as numpy.minimum has it.
+        if not stack[top] <= stack[top + 1]:
+            stack[top] = stack[top + 1] if stack[top] == stack[top] else np.nan
+    elif code == MAX:
+        top -= 1
+        if not stack[top] >= stack[top + 1]:
+            stack[top] = stack[top + 1] if stack[top] == stack[top] else np.nan
+    elif code == HILL:
+        top -= 2
+        stack[top] = _hill(stack[top], stack[top + 1], stack[top + 2])
+    elif code == HILLR:
+        top -= 2
+        stack[top] = _hill(stack[top + 1], stack[top], stack[top + 2])
+    elif code == ASIN:
+        stack[top] = np.arcsin(stack[top])
+    elif code == ACOS:
+        stack[top] = np.arccos(stack[top])
+    elif code == ATAN:
+        stack[top] = np.arctan(stack[top])
+    elif code == SINH:
+        stack[top] = np.sinh(stack[top])
+    elif code == COSH:
+        stack[top] = np.cosh(stack[top])
+    elif code == ASINH:
+        stack[top] = np.arcsinh(stack[top])
+    elif code == ACOSH:
+        stack[top] = np.arccosh(stack[top])
+    elif code == ATANH:
+        stack[top] = np.arctanh(stack[top])
+    elif code == FACTORIAL:
+        stack[top] = factorial(stack[top])
+    elif code == MRATIO:
+        top -= 2
+        stack[top] = kummer_ratio(stack[top], stack[top + 1], stack[top + 2])
+    return top
 
 
 @part
@@ -74,108 +190,6 @@ def evaluate_program(programs, p, state, parameters, time, stack):
         elif code == TIME:
             top += 1
             stack[top] = time
-        elif code == ADD:
-            top -= 1
-            stack[top] += stack[top + 1]
-        elif code == SUBTRACT:
-            top -= 1
-            stack[top] -= stack[top + 1]
-        elif code == MULTIPLY:
-            top -= 1
-            stack[top] *= stack[top + 1]
-        elif code == DIVIDE:
-            top -= 1
-            stack[top] /= stack[top + 1]
-        elif code == POWER:
-            top -= 1
-            stack[top] = stack[top] ** stack[top + 1]
-        elif code == NEGATE:
-            stack[top] = -stack[top]
-        elif code == LESS:
-            top -= 1
-            stack[top] = 1.0 if stack[top] < stack[top + 1] else 0.0
-        elif code == LESS_EQUAL:
-            top -= 1
-            stack[top] = 1.0 if stack[top] <= stack[top + 1] else 0.0
-        elif code == GREATER:
-            top -= 1
-            stack[top] = 1.0 if stack[top] > stack[top + 1] else 0.0
-        elif code == GREATER_EQUAL:
-            top -= 1
-            stack[top] = 1.0 if stack[top] >= stack[top + 1] else 0.0
-        elif code == EQUAL:
-            top -= 1
-            stack[top] = 1.0 if stack[top] == stack[top + 1] else 0.0
-        elif code == UNEQUAL:
-            top -= 1
-            stack[top] = 1.0 if stack[top] != stack[top + 1] else 0.0
-        elif code == AND:
-            top -= 1
-            stack[top] = 1.0 if stack[top] != 0.0 and stack[top + 1] != 0.0 else 0.0
-        elif code == OR:
-            top -= 1
-            stack[top] = 1.0 if stack[top] != 0.0 or stack[top + 1] != 0.0 else 0.0
-        elif code == NOT:
-            stack[top] = 1.0 if stack[top] == 0.0 else 0.0
-        elif code == IF:
-            top -= 2
-            stack[top] = stack[top + 1] if stack[top] != 0.0 else stack[top + 2]
-        elif code == EXP:
-            stack[top] = np.exp(stack[top])
-        elif code == LOG:
-            stack[top] = np.log(stack[top])
-        elif code == LOG10:
-            stack[top] = np.log10(stack[top])
-        elif code == SQRT:
-            stack[top] = np.sqrt(stack[top])
-        elif code == ABS:
-            stack[top] = abs(stack[top])
-        elif code == SIN:
-            stack[top] = np.sin(stack[top])
-        elif code == COS:
-            stack[top] = np.cos(stack[top])
-        elif code == TAN:
-            stack[top] = np.tan(stack[top])
-        elif code == TANH:
-            stack[top] = np.tanh(stack[top])
-        elif code == FLOOR:
-            stack[top] = np.floor(stack[top])
-        elif code == CEIL:
-            stack[top] = np.ceil(stack[top])
-        elif code == MIN:
-            top -= 1
-            # Written so that nan in either place stays nan, as numpy.minimum has it.
-            if not stack[top] <= stack[top + 1]:
-                stack[top] = stack[top + 1] if stack[top] == stack[top] else np.nan
-        elif code == MAX:
-            top -= 1
-            if not stack[top] >= stack[top + 1]:
-                stack[top] = stack[top + 1] if stack[top] == stack[top] else np.nan
-        elif code == HILL:
-            top -= 2
-            stack[top] = _hill(stack[top], stack[top + 1], stack[top + 2])
-        elif code == HILLR:
-            top -= 2
-            stack[top] = _hill(stack[top + 1], stack[top], stack[top + 2])
-        elif code == ASIN:
-            stack[top] = np.arcsin(stack[top])
-        elif code == ACOS:
-            stack[top] = np.arccos(stack[top])
-        elif code == ATAN:
-            stack[top] = np.arctan(stack[top])
-        elif code == SINH:
-            stack[top] = np.sinh(stack[top])
-        elif code == COSH:
-            stack[top] = np.cosh(stack[top])
-        elif code == ASINH:
-            stack[top] = np.arcsinh(stack[top])
-        elif code == ACOSH:
-            stack[top] = np.arccosh(stack[top])
-        elif code == ATANH:
-            stack[top] = np.arctanh(stack[top])
-        elif code == FACTORIAL:
-            stack[top] = factorial(stack[top])
-        elif code == MRATIO:
-            top -= 2
-            stack[top] = kummer_ratio(stack[top], stack[top + 1], stack[top + 2])
+        else:
+            top = apply_operation(code, stack, top)
     return stack[0]

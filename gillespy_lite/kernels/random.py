@@ -15,7 +15,8 @@ for generating Poisson random variables, Insur. Math. Econ. 12:39,
 doi:10.1016/0167-6687(93)90997-4. Loader (2000), Fast and accurate computation of binomial
 probabilities (the saddle-point form of the Poisson probabilities). Marsaglia and Tsang (2000), A
 simple method for generating gamma variables, ACM TOMS 26:363, doi:10.1145/358407.358414. Robert
-(1995), Simulation of truncated normal variables, Stat. Comput. 5:121, doi:10.1007/BF00143942.
+(1995), Simulation of truncated normal variables, Stat. Comput. 5:121, doi:10.1007/BF00143942. Sun
+Microsystems (1993), fdlibm, e_log.c, https://www.netlib.org/fdlibm/e_log.c (the logarithm).
 """
 
 from __future__ import annotations
@@ -27,22 +28,46 @@ import numpy as np
 from .jit import inlined, part
 
 __all__ = [
+    "BITS_OF_ONE",
+    "LN2_HIGH",
+    "LN2_LOW",
+    "LOG_COEFFICIENTS",
+    "MANTISSA",
+    "ROOT_OF_TWO",
     "exponential",
+    "exponential_by_log",
     "gamma",
+    "negative_log",
     "normal",
     "poisson",
     "seed_stream",
     "truncated_normal",
     "uniform",
+    "uniform_52",
+    "unit_mantissa",
 ]
 
 # uint64 meets int64 as float64 in NumPy and Numba, so every integer here is spelled out.
 _U11, _U17, _U19, _U23, _U27 = (np.uint64(k) for k in (11, 17, 19, 23, 27))
-_U30, _U31, _U41, _U45 = (np.uint64(k) for k in (30, 31, 41, 45))
+_U12, _U30, _U31, _U41, _U45, _U52 = (np.uint64(k) for k in (12, 30, 31, 41, 45, 52))
 _ONE, _EIGHT, _LOW_BYTE = np.uint64(1), np.uint64(8), np.uint64(255)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _TO_UNIT = 2.0**-53
+
+# The parts of a double, and the published constants of fdlibm's logarithm: log(2) in two parts, of
+# which the first times an exponent is exact, and the coefficients of a polynomial in s^2.
+BITS_OF_ONE = np.uint64(0x3FF0000000000000)
+MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
+_BIAS = np.int64(1023)
+ROOT_OF_TWO = 1.4142135623730951
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+LOG_COEFFICIENTS = (
+    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
+    2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
+    1.479819860511658591e-01,
+)  # fmt: skip
+_LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = LOG_COEFFICIENTS
 
 
 def _exponential_layers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,6 +144,54 @@ def _next_bits(stream):
 def uniform(stream):
     """Draw uniformly from [0, 1), a multiple of 2**-53."""
     return np.float64(_next_bits(stream) >> _U11) * _TO_UNIT
+
+
+@inlined
+def unit_mantissa(stream):
+    """Draw uniformly from [1, 2), a multiple of 2**-52: the upper 52 bits as a mantissa."""
+    return np.uint64(BITS_OF_ONE | (_next_bits(stream) >> _U12)).view(np.float64)
+
+
+@inlined
+def uniform_52(stream):
+    """Draw uniformly from [0, 1), a multiple of 2**-52."""
+    return unit_mantissa(stream) - 1.0
+
+
+@inlined
+def negative_log(v):
+    """Return -log(v) for v in (0, 1], not subnormal: the same bits on every machine.
+
+    The logarithm of fdlibm: v = 2^e m with m in [sqrt(1/2), sqrt(2)], f = m - 1, s = f / (2 + f),
+    and log(m) = f - f^2/2 + s (f^2/2 + R(s^2)). No library is called and there is no branch that
+    depends on more than one comparison, so that a compiler can do several at once.
+    """
+    bits = np.float64(v).view(np.uint64)
+    exponent = np.int64(bits >> _U52) - _BIAS
+    m = np.uint64((bits & MANTISSA) | BITS_OF_ONE).view(np.float64)
+    e = np.float64(exponent)
+    if m > ROOT_OF_TWO:
+        m, e = 0.5 * m, e + 1.0
+    f = m - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    w = z * z
+    t1 = w * (_LG2 + w * (_LG4 + w * _LG6))
+    t2 = z * (_LG1 + w * (_LG3 + w * (_LG5 + w * _LG7)))
+    half_square = (0.5 * f) * f
+    correction = s * (half_square + (t2 + t1)) + e * LN2_LOW
+    return -(e * LN2_HIGH - ((half_square - correction) - f))
+
+
+@inlined
+def exponential_by_log(stream):
+    """Draw from the exponential law of mean 1 by inversion, from one word of the stream.
+
+    What the direct method uses. Where the rejections of `exponential` need a loop, this takes the
+    same steps for every draw, so that many trajectories can be drawn for at once. The largest value
+    is 52 log(2) = 36.04: larger ones have the probability 2**-52.
+    """
+    return negative_log(2.0 - unit_mantissa(stream))
 
 
 @inlined

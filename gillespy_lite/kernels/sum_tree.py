@@ -30,9 +30,10 @@ ARITY = 8
 # Unsigned indices, because for signed ones each access asks if the index counts from the end.
 _ONE, _SEVEN, _EIGHT = np.uint64(1), np.uint64(7), np.uint64(8)
 # Up to this many reactions all propensities are added up afresh at each event, without a branch;
-# above, a tree of sums is updated. Measured, ns per event, dense against tree: birth-death 27 and
-# 32, Michaelis-Menten 31 and 50, Vilar (16 reactions) 44 and 59.
-DENSE_LIMIT = 32
+# above, a tree of sums is updated. Measured in the general loop, ns per event, dense against tree:
+# rings of 8, 16, 32 and 64 first-order reactions 69 and 92, 95 and 106, 119 and 99, 195 and 108.
+# The limit is for the sake of loops that work on several reactions or trajectories at once.
+DENSE_LIMIT = 64
 
 
 def first_leaf(n_leaves: int) -> int:

@@ -12,7 +12,7 @@ from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
 from ..kernels.propensities import pair_propensity, state_law_propensity, state_propensity
-from ..kernels.random import exponential, uniform
+from ..kernels.random import exponential_by_log, uniform_52
 from ..kernels.sum_tree import DENSE_LIMIT, choose_leaf, leaf_offset, tree_size, update_node
 from ..kernels.thinning import window_value
 from .method import ExactMethod
@@ -39,9 +39,24 @@ def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]
             if not 0.0 <= value < np.inf:
                 return reaction
             law_value[reaction] = value
+        # Sums in fours: within a block one by one, from block to block by the block's sum. The
+        # processor waits for n / 4 + 4 additions instead of n.
         total = 0.0
-        for reaction in range(n):
-            total += pair_propensity(network, reaction, walker.state) + law_value[reaction]
+        for first in range(0, n - 3, 4):
+            state = walker.state
+            sum_1 = pair_propensity(network, first, state) + law_value[first]
+            sum_2 = sum_1 + (pair_propensity(network, first + 1, state) + law_value[first + 1])
+            sum_3 = sum_2 + (pair_propensity(network, first + 2, state) + law_value[first + 2])
+            sum_4 = sum_3 + (pair_propensity(network, first + 3, state) + law_value[first + 3])
+            cumulative[first] = total + sum_1
+            cumulative[first + 1] = total + sum_2
+            cumulative[first + 2] = total + sum_3
+            total += sum_4
+            cumulative[first + 3] = total
+        offset, within = total, 0.0
+        for reaction in range(n - n % 4, n):
+            within += pair_propensity(network, reaction, walker.state) + law_value[reaction]
+            total = offset + within
             cumulative[reaction] = total
         if not total < np.inf:
             for reaction in range(n):
@@ -91,15 +106,15 @@ def _propose_dense(network, walker, time):
     total = cumulative[n - 1] if n > 0 else 0.0
     if total <= 0.0:
         return np.inf, -1
-    next_time = time + exponential(walker.stream) / total
-    # Counting takes as long for every reaction: no jump for the processor to mispredict.
-    target = uniform(walker.stream) * total
+    next_time = time + exponential_by_log(walker.stream) / total
+    # Counting takes as long for every reaction: no jump for the processor to mispredict. The sums
+    # never fall, so a reaction of propensity 0 has no share; and `target` is below the total,
+    # because a uniform draw is at most 1 - 2**-52. (Where the total is subnormal the product could
+    # round up to it, but then the event comes after more than 1e290 units of time.)
+    target = uniform_52(walker.stream) * total
     chosen = 0
     for reaction in range(n - 1):
         chosen += cumulative[reaction] <= target
-    # Rounding can put `target` at the very end of the shares, on a reaction whose share is zero.
-    while chosen > 0 and cumulative[chosen] == cumulative[chosen - 1]:
-        chosen -= 1
     return next_time, chosen
 
 
@@ -109,8 +124,8 @@ def _propose_tree(network, walker, time):
     total = tree[0]
     if total <= 0.0:
         return np.inf, -1
-    next_time = time + exponential(walker.stream) / total
-    target = uniform(walker.stream) * total
+    next_time = time + exponential_by_log(walker.stream) / total
+    target = uniform_52(walker.stream) * total
     return next_time, choose_leaf(tree, leaf_offset(network.form.size), target)
 
 
@@ -136,7 +151,7 @@ run_direct_jumps = jump_kernel("direct", direct_update(window_value, window_valu
 class Direct(ExactMethod):
     """Gillespie's direct method: one draw for the waiting time, one for the reaction.
 
-    Exact. Up to 32 reactions the propensities are added up afresh at each event; above, the cost of
+    Exact. Up to 64 reactions the propensities are added up afresh at each event; above, the cost of
     an event grows with the number of propensities it changes times the logarithm of the number of
     reactions.
 

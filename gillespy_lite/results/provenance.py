@@ -31,6 +31,10 @@ class Provenance:
         Version of gillespy_lite that ran.
     elapsed : float
         Duration of the run, in seconds.
+    engine : str
+        Name of the engine that ran; it has no influence on the numbers.
+    engine_reason : str
+        Why this engine, for example the rule that ``engine="auto"`` followed.
     """
 
     network: Network
@@ -41,6 +45,8 @@ class Provenance:
     stream_version: int
     package_version: str
     elapsed: float
+    engine: str = "table"
+    engine_reason: str = ""
 
     @property
     def network_text(self) -> str:
@@ -56,8 +62,10 @@ class Provenance:
         """Return the provenance as aligned lines of text, for printing."""
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         reason = f" ({self.method_reason})" if self.method_reason else ""
+        engine = f" ({self.engine_reason})" if self.engine_reason else ""
         return (
             f"method    {self.method}{reason}\n"
+            f"engine    {self.engine}{engine}\n"
             f"options   {options or 'none'}\n"
             f"entropy   {self.entropy} (give it as rng= to repeat the run)\n"
             f"versions  gillespy_lite {self.package_version}, "

@@ -1,0 +1,61 @@
+"""The random streams of all lanes at once: the same words and numbers as those of random.py."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import inlined
+from .lane_vectors import as_double, as_words, rotated, select
+from .random import (
+    BITS_OF_ONE,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG_COEFFICIENTS,
+    MANTISSA,
+    ROOT_OF_TWO,
+)
+
+__all__ = ["next_words", "random_exponential", "random_uniform"]
+
+_U12, _U17, _U52 = np.uint64(12), np.uint64(17), np.uint64(52)
+_LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = LOG_COEFFICIENTS
+# A whole number below 2**52 in the mantissa of this double is that number above 2**52: the way from
+# words to doubles that is one instruction on every processor.
+_BITS_OF_2_52, _BIASED_2_52 = np.uint64(0x4330000000000000), 2.0**52 + 1023.0
+
+
+@inlined
+def next_words(s0, s1, s2, s3):
+    """Return the next word of each lane's stream, and the four words of its new state."""
+    word = rotated(s0 + s3, 23) + s0
+    t = s1 << _U17
+    s2 = s2 ^ s0
+    s3 = s3 ^ s1
+    return word, s0 ^ s3, s1 ^ s2, s2 ^ t, rotated(s3, 45)
+
+
+@inlined
+def random_uniform(words):
+    """Return uniform numbers of [0, 1), as `random.uniform_52`."""
+    return as_double(BITS_OF_ONE | (words >> _U12)) - 1.0
+
+
+@inlined
+def random_exponential(words):
+    """Return exponential numbers of mean 1, as `random.exponential_by_log`: fdlibm's logarithm."""
+    v = 2.0 - as_double(BITS_OF_ONE | (words >> _U12))
+    bits = as_words(v)
+    m = as_double((bits & MANTISSA) | BITS_OF_ONE)
+    e = as_double((bits >> _U52) | _BITS_OF_2_52) - _BIASED_2_52
+    large = m > ROOT_OF_TWO
+    m = select(large, 0.5 * m, m)
+    e = select(large, e + 1.0, e)
+    f = m - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    w = z * z
+    t1 = w * (_LG2 + w * (_LG4 + w * _LG6))
+    t2 = z * (_LG1 + w * (_LG3 + w * (_LG5 + w * _LG7)))
+    half_square = (0.5 * f) * f
+    correction = s * (half_square + (t2 + t1)) + e * LN2_LOW
+    return -(e * LN2_HIGH - ((half_square - correction) - f))

@@ -1,0 +1,416 @@
+"""Values of many lanes at once: one number of each of `LANES` trajectories, in vector registers.
+
+In Python a value of lanes is a NumPy array of `LANES` numbers, and kernels read as arithmetic on
+such arrays. Compiled, it is one LLVM vector, which the compiler splits into as many registers as
+the processor needs: 8 doubles each with AVX-512, 4 with AVX2, 2 with SSE2 and NEON. LLVM's own
+vectoriser is not relied on; it leaves such loops scalar as soon as it cannot prove that arrays do
+not overlap.
+
+Every operation is rounded as IEEE 754 says and nothing is contracted, so results do not depend on
+the instruction set, nor on how many lanes there are.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import lower_builtin, register_model, type_callable
+
+__all__ = [
+    "LANES",
+    "absolute",
+    "as_double",
+    "as_words",
+    "bits",
+    "everywhere",
+    "fill",
+    "load",
+    "lowest_bit",
+    "ones",
+    "rotated",
+    "select",
+    "square_root",
+    "store",
+    "take_next",
+]
+
+# Four AVX-512 registers a value, or sixteen of SSE2: independent chains of operations, which hide
+# each other's latency. See benchmarks/lanes.py for other widths.
+LANES = 32
+
+
+class Lanes(types.Type):
+    """The compiled type of one value per lane; `kind` is real, whole, word or truth."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(name=f"Lanes({kind}, {LANES})")
+
+
+REAL, WHOLE, WORD, TRUTH = (Lanes(kind) for kind in ("real", "whole", "word", "truth"))
+_I64, _DOUBLE = ir.IntType(64), ir.DoubleType()
+_ELEMENT = {"real": _DOUBLE, "whole": _I64, "word": _I64, "truth": ir.IntType(1)}
+_VECTOR = {kind: ir.VectorType(element, LANES) for kind, element in _ELEMENT.items()}
+_OF_DTYPE = {types.float64: REAL, types.int64: WHOLE, types.uint64: WORD}
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, lanes: Lanes) -> None:
+        super().__init__(manager, lanes, _VECTOR[lanes.kind])
+
+
+def _splat(builder: Any, element: Any, kind: str) -> Any:
+    """Return a number in all lanes."""
+    vector = ir.Constant(_VECTOR[kind], ir.Undefined)
+    vector = builder.insert_element(vector, element, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(vector, ir.Constant(_VECTOR[kind], ir.Undefined), places)
+
+
+def _as_lanes(context: Any, builder: Any, value: Any, given: Any, wanted: Lanes) -> Any:
+    if isinstance(given, Lanes):
+        return value
+    element = {"real": types.float64, "whole": types.int64, "word": types.uint64}[wanted.kind]
+    return _splat(builder, context.cast(builder, value, given, element), wanted.kind)
+
+
+# ---- Operators -----------------------------------------------------------------------------------
+
+
+def _operator(function: Any, emit: Callable[[Any, str, Any, Any], Any], *, truth: bool) -> None:
+    """Let compiled code apply a binary operator to lanes, or to lanes and a number."""
+
+    @infer_global(function)
+    class _Typing(AbstractTemplate):
+        key = function
+
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) != 2 or not any(isinstance(one, Lanes) for one in args):
+                return None
+            lanes = next(one for one in args if isinstance(one, Lanes))
+            for one in args:
+                if one != lanes and not isinstance(one, types.Number | types.Literal):
+                    return None
+            return signature(TRUTH if truth else lanes, *args)
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = next(one for one in sig.args if isinstance(one, Lanes))
+        a, b = (
+            _as_lanes(context, builder, value, given, lanes)
+            for value, given in zip(args, sig.args, strict=True)
+        )
+        return emit(builder, lanes.kind, a, b)
+
+    for kinds in ((Lanes, Lanes), (Lanes, types.Number), (types.Number, Lanes)):
+        lower_builtin(function, *kinds)(lower)
+
+
+def _arithmetic(real: str, whole: str) -> Callable[[Any, str, Any, Any], Any]:
+    return lambda builder, kind, a, b: getattr(builder, real if kind == "real" else whole)(a, b)
+
+
+def _comparison(symbol: str) -> Callable[[Any, str, Any, Any], Any]:
+    def emit(builder: Any, kind: str, a: Any, b: Any) -> Any:
+        if kind == "real":
+            # As IEEE 754 and NumPy have it: nan is unequal to everything, and not below or above.
+            compare = builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered
+        else:
+            compare = builder.icmp_unsigned if kind == "word" else builder.icmp_signed
+        return compare(symbol, a, b)
+
+    return emit
+
+
+for _function, _emit in (
+    (operator.add, _arithmetic("fadd", "add")),
+    (operator.sub, _arithmetic("fsub", "sub")),
+    (operator.mul, _arithmetic("fmul", "mul")),
+    (operator.truediv, _arithmetic("fdiv", "")),
+    (operator.and_, lambda builder, kind, a, b: builder.and_(a, b)),
+    (operator.or_, lambda builder, kind, a, b: builder.or_(a, b)),
+    (operator.xor, lambda builder, kind, a, b: builder.xor(a, b)),
+    (operator.lshift, lambda builder, kind, a, b: builder.shl(a, b)),
+    (operator.rshift, lambda builder, kind, a, b: builder.lshr(a, b)),
+):
+    _operator(_function, _emit, truth=False)
+for _function, _symbol in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+    (operator.ne, "!="),
+):
+    _operator(_function, _comparison(_symbol), truth=True)
+
+
+@infer_global(operator.invert)
+class _InvertTyping(AbstractTemplate):
+    key = operator.invert
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature(args[0], *args) if isinstance(args[0], Lanes) else None
+
+
+@lower_builtin(operator.invert, Lanes)
+def _lower_invert(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.not_(args[0])
+
+
+@infer_global(operator.neg)
+class _NegateTyping(AbstractTemplate):
+    key = operator.neg
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature(args[0], *args) if args[0] == REAL else None
+
+
+@lower_builtin(operator.neg, Lanes)
+def _lower_negate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.fneg(args[0])
+
+
+# ---- Memory --------------------------------------------------------------------------------------
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+    start = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(
+        builder.gep(start, [place]), _VECTOR[_OF_DTYPE[kind.dtype].kind].as_pointer()
+    )
+
+
+def load(array, place):
+    """Return the lanes that stand at `array[place:place + LANES]`; the array is flat."""
+    return array[int(place) : int(place) + LANES].copy()
+
+
+@type_callable(load)
+def _type_load(context: Any) -> Any:
+    def typer(array: Any, place: Any) -> Any:
+        return _OF_DTYPE.get(array.dtype) if isinstance(array, types.Array) else None
+
+    return typer
+
+
+@lower_builtin(load, types.Array, types.Integer)
+def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+    return builder.load(pointer, align=8)
+
+
+def store(array, place, value):
+    """Write lanes to `array[place:place + LANES]`."""
+    array[int(place) : int(place) + LANES] = value
+
+
+@type_callable(store)
+def _type_store(context: Any) -> Any:
+    def typer(array: Any, place: Any, value: Any) -> Any:
+        fits = isinstance(array, types.Array) and _OF_DTYPE.get(array.dtype) == value
+        return types.none if fits else None
+
+    return typer
+
+
+@lower_builtin(store, types.Array, types.Integer, Lanes)
+def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+    builder.store(args[2], pointer, align=8)
+    return context.get_dummy_value()
+
+
+# ---- Functions -----------------------------------------------------------------------------------
+
+
+def everywhere(number):
+    """Return a real number in all lanes."""
+    return np.full(LANES, number, dtype=np.float64)
+
+
+@type_callable(everywhere)
+def _type_everywhere(context: Any) -> Any:
+    return lambda number: REAL if isinstance(number, types.Number) else None
+
+
+@lower_builtin(everywhere, types.Number)
+def _lower_everywhere(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _as_lanes(context, builder, args[0], sig.args[0], REAL)
+
+
+def select(where, one, other):
+    """Return `one` in the lanes where the truth holds, and `other` elsewhere."""
+    return np.where(where, one, other)
+
+
+@type_callable(select)
+def _type_select(context: Any) -> Any:
+    def typer(where: Any, one: Any, other: Any) -> Any:
+        lanes = one if isinstance(one, Lanes) else other
+        return lanes if where == TRUTH and isinstance(lanes, Lanes) else REAL
+
+    return typer
+
+
+def _lower_select(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    one, other = (
+        _as_lanes(context, builder, value, given, sig.return_type)
+        for value, given in zip(args[1:], sig.args[1:], strict=True)
+    )
+    return builder.select(args[0], one, other)
+
+
+for _kinds in (
+    (Lanes, Lanes),
+    (Lanes, types.Number),
+    (types.Number, Lanes),
+    (types.Number, types.Number),
+):
+    lower_builtin(select, Lanes, *_kinds)(_lower_select)
+
+
+def _unary(function: Any, given: Lanes, result: Any, emit: Callable[[Any, Any], Any]) -> None:
+    """Let compiled code use `emit` in place of a Python function of one value of lanes."""
+
+    @type_callable(function)
+    def type_it(context: Any) -> Any:
+        return lambda value: result if value == given else None
+
+    @lower_builtin(function, Lanes)
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return emit(builder, args[0])
+
+
+def as_double(words):
+    """Return the doubles that have these bits."""
+    return words.view(np.float64)
+
+
+def as_words(reals):
+    """Return the bits of doubles."""
+    return reals.view(np.uint64)
+
+
+def bits(truth):
+    """Return the truths as a whole number: bit l is lane l."""
+    return np.uint64(sum(1 << lane for lane in range(LANES) if truth[lane]))
+
+
+def _emit_bits(builder: Any, value: Any) -> Any:
+    return builder.zext(builder.bitcast(value, ir.IntType(LANES)), _I64)
+
+
+def ones(truth):
+    """Return 1 where the truth holds and 0 elsewhere, as whole numbers."""
+    return truth.astype(np.int64)
+
+
+def absolute(reals):
+    """Return |x|."""
+    return np.abs(reals)
+
+
+def square_root(reals):
+    """Return the square root, correctly rounded as IEEE 754 demands; nan below 0."""
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(reals)
+
+
+def _intrinsic(name: str) -> Callable[[Any, Any], Any]:
+    def emit(builder: Any, value: Any) -> Any:
+        kind = _VECTOR["real"]
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.v{LANES}f64"
+        )
+        return builder.call(function, [value])
+
+    return emit
+
+
+_unary(absolute, REAL, REAL, _intrinsic("fabs"))
+_unary(square_root, REAL, REAL, _intrinsic("sqrt"))
+_unary(as_double, WORD, REAL, lambda builder, value: builder.bitcast(value, _VECTOR["real"]))
+_unary(as_words, REAL, WORD, lambda builder, value: builder.bitcast(value, _VECTOR["word"]))
+_unary(bits, TRUTH, types.uint64, _emit_bits)
+_unary(ones, TRUTH, WHOLE, lambda builder, value: builder.zext(value, _VECTOR["whole"]))
+
+
+def rotated(words, by):
+    """Return words with their bits rotated to the left; `by` is a constant from 1 to 63."""
+    return (words << np.uint64(by)) | (words >> np.uint64(64 - by))
+
+
+@type_callable(rotated)
+def _type_rotated(context: Any) -> Any:
+    return lambda words, by: WORD if words == WORD else None
+
+
+@lower_builtin(rotated, Lanes, types.Integer)
+def _lower_rotated(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    # LLVM's funnel shift becomes the rotation of AVX-512, or two shifts elsewhere.
+    by = _as_lanes(context, builder, args[1], sig.args[1], WORD)
+    kind = _VECTOR["word"]
+    rotate = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fshl.v{LANES}i64"
+    )
+    return builder.call(rotate, [args[0], args[0], by])
+
+
+def lowest_bit(word):
+    """Return the place of the lowest bit that is 1 of a number that is not 0."""
+    return (int(word) & -int(word)).bit_length() - 1
+
+
+@type_callable(lowest_bit)
+def _type_lowest_bit(context: Any) -> Any:
+    return lambda word: types.int64 if word == types.uint64 else None
+
+
+@lower_builtin(lowest_bit, types.Integer)
+def _lower_lowest_bit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+
+def fill(array, place, number):
+    """Write one real number to all lanes at `array[place:place + LANES]`."""
+    array[int(place) : int(place) + LANES] = number
+
+
+@type_callable(fill)
+def _type_fill(context: Any) -> Any:
+    return lambda array, place, number: types.none
+
+
+@lower_builtin(fill, types.Array, types.Integer, types.Number)
+def _lower_fill(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+    value = _as_lanes(context, builder, args[2], sig.args[2], REAL)
+    builder.store(value, pointer, align=8)
+    return context.get_dummy_value()
+
+
+def take_next(counter):
+    """Return `counter[0]` and raise it by 1, in one indivisible step: threads share the counter."""
+    number = int(counter[0])
+    counter[0] = number + 1
+    return number
+
+
+@type_callable(take_next)
+def _type_take_next(context: Any) -> Any:
+    return lambda counter: types.int64 if isinstance(counter, types.Array) else None
+
+
+@lower_builtin(take_next, types.Array)
+def _lower_take_next(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    place = context.make_array(sig.args[0])(context, builder, args[0]).data
+    return builder.atomic_rmw("add", place, ir.Constant(_I64, 1), "monotonic")

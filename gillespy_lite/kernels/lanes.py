@@ -1,0 +1,428 @@
+"""The direct method for many trajectories in lockstep: one event of each at every step.
+
+Each lane is at work on one row of the output. A step draws for all lanes, adds up propensities in
+the order of the direct method, and fires one reaction in each. A lane whose next event lies beyond
+its next sampling time is held: its state and stream stay what they are, the row is recorded outside
+the vector arithmetic, and the next step draws the same numbers again. So a lane goes the very path
+that `run_direct` goes for the same row, draw for draw.
+
+Whatever is out of the ordinary (a propensity that is negative or not a number, a count that grows
+towards 2**53, a limit of events, a clock that stands still) is not treated here: the row is given
+back with the outcome LEFT_OVER, and the scalar kernel runs it from its start.
+
+A lane that is done takes the next row from a counter that all threads share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .jit import apart, inlined, kernel
+from .lane_programs import evaluate_lanes
+from .lane_random import next_words, random_exponential, random_uniform
+from .lane_vectors import (
+    LANES,
+    bits,
+    everywhere,
+    load,
+    lowest_bit,
+    ones,
+    select,
+    store,
+    take_next,
+)
+from .programs import Programs, evaluate_program
+from .random import seed_stream
+from .references import refer
+from .walking import ALL_DONE, BUDGET_SPENT, COMPLETE
+
+__all__ = [
+    "LARGEST_LANE_CHANGE",
+    "LARGEST_LANE_COUNT",
+    "LEFT_OVER",
+    "LaneNetwork",
+    "LaneWalker",
+    "lane_kernel",
+    "run_lanes",
+]
+
+# An outcome beside those of walking.py: the scalar kernel must run this row.
+LEFT_OVER = -1
+
+# Counts are doubles here. They are looked at every _LOOK steps, and a lane with one above the first
+# number is given back. So no count can pass 2**53 unseen if no event changes one by more than the
+# second.
+LARGEST_LANE_COUNT = 2.0**52
+LARGEST_LANE_CHANGE = 2.0**40
+_LOOK = 1024
+
+_NO_BITS, _BIT = np.uint64(0), np.uint64(1)
+
+
+class LaneNetwork(NamedTuple):
+    """A network of at most DENSE_LIMIT reactions as lanes read it; all arrays are contiguous.
+
+    A state is flat, (n_rows, LANES): row i is species i; then a row of ones, the missing partner;
+    then one row for each law, the propensity of a reaction that is not PAIR.
+    """
+
+    # For each reaction, and then for as many of propensity 0 as fill a block of four: its
+    # propensity is coefficient * x[first] * (x[second] - shift). A law is 1 * its row * (1 - 0).
+    coefficient: np.ndarray  # (n_padded,) float64
+    first: np.ndarray  # (n_padded,) int64, a place in the state: LANES * row
+    second: np.ndarray  # (n_padded,) int64
+    shift: np.ndarray  # (n_padded,) float64
+    # Laws. Weight of law i: factor[i], times falling factorials of its reactants where `scaled`.
+    factor: np.ndarray  # (n_laws,) float64
+    scaled: np.ndarray  # (n_laws,) int64
+    reactant_start: np.ndarray  # (n_laws + 1,) int64
+    reactant: np.ndarray  # (n_entries,) int64
+    reactant_count: np.ndarray  # (n_entries,) int64
+    laws: Programs  # one a law; empty where there is only a weight
+    parameters: np.ndarray  # (n_parameters,) float64
+    # What events change. Few entries are gone through for all lanes at once, species by species:
+    # species s owns start[s]:start[s + 1] of which reactions change it, and by how much.
+    change_start: np.ndarray  # (n_species + 1,) int64
+    change_reaction: np.ndarray  # (n_entries,) int64
+    change: np.ndarray  # (n_entries,) float64
+    # Many entries are gone through lane by lane: reaction j owns width entries from width * j, with
+    # changes of 0 as padding; the last row is for a lane that is held.
+    row_width: int  # 0 where the lists above are used
+    row_species: np.ndarray  # ((n_reactions + 1) * width,) int64, a place in the state
+    row_change: np.ndarray  # ((n_reactions + 1) * width,) float64
+    n_species: int
+    n_reactions: int
+
+
+class LaneWalker(NamedTuple):
+    """One thread's lanes: all that the kernel needs to go on where it stopped."""
+
+    queue: np.ndarray  # (1,) int64, the next row; shared by the threads at work on one output
+    counter: np.ndarray  # (N_LANE_COUNTERS,) int64, see below
+    clock: np.ndarray  # (2,) float64, for `Pace` only
+    state: np.ndarray  # (n_rows * LANES,) float64
+    stream: np.ndarray  # (4 * LANES,) uint64, word by word
+    cumulative: np.ndarray  # (n_padded * LANES,) float64
+    time: np.ndarray  # (LANES,) float64
+    next_time: np.ndarray  # (LANES,) float64, of the event that was drawn
+    total: np.ndarray  # (LANES,) float64
+    grid_time: np.ndarray  # (LANES,) float64, of the next record
+    look_time: np.ndarray  # (LANES,) float64, the time at the last look
+    n_events: np.ndarray  # (LANES,) int64
+    chosen: np.ndarray  # (LANES,) int64
+    n_recorded: np.ndarray  # (LANES,) int64
+    row: np.ndarray  # (LANES,) int64
+    stack: np.ndarray  # ((depth + 1) * LANES,) float64
+    lane_state: np.ndarray  # (n_species + 1,) float64, one lane's state; scratch
+    lane_stack: np.ndarray  # (depth + 3,) float64, scratch
+    seed: np.ndarray  # (4,) uint64, scratch
+
+
+# LaneWalker.counter. The first places are those of `walking`, where `Pace` looks: rows finished.
+N_FINISHED, UNDER_WAY, ALIVE, STEPS = 0, 1, 4, 5
+N_LANE_COUNTERS = 8
+
+
+# ---- Propensities --------------------------------------------------------------------------------
+
+
+@apart
+def _fill_laws(network, walker):
+    """Write the propensities of the laws to their rows; return where one is at fault, as bits."""
+    state, fault = walker.state, _NO_BITS
+    for law in range(network.factor.size):
+        weight = everywhere(network.factor[law])
+        for k in range(network.reactant_start[law], network.reactant_start[law + 1]):
+            count = load(state, network.reactant[k] * LANES)
+            if network.scaled[law] != 0:
+                for taken in range(network.reactant_count[k]):
+                    weight = weight * (count - np.float64(taken))
+            weight = select(count < np.float64(network.reactant_count[k]), 0.0, weight)
+        if network.laws.start[law + 1] > network.laws.start[law]:
+            evaluate_lanes(
+                network.laws, law, state, network.parameters, walker.stack, walker.lane_stack
+            )
+            weight = select(weight == 0.0, weight, weight * load(walker.stack, 0))
+        fault |= bits(~((weight >= 0.0) & (weight < np.inf)))
+        store(state, (network.n_species + 1 + law) * LANES, weight)
+    return fault
+
+
+@inlined
+def fill_cumulative(network, walker, far_network, far_walker):
+    """Write the cumulative sums of propensities, in fours; return the lanes with a bad one."""
+    fault = _NO_BITS
+    if network.factor.size > 0:
+        fault = _fill_laws(far_network, far_walker)
+    state, cumulative, partnerless = walker.state, walker.cumulative, network.n_species * LANES
+    offset = everywhere(0.0)
+    for block in range(0, network.coefficient.size, 4):
+        within = everywhere(0.0)
+        for k in range(block, block + 4):
+            value = network.coefficient[k] * load(state, network.first[k])
+            # Times 1 leaves every number what it is, so a missing partner need not be looked up.
+            if network.second[k] != partnerless:
+                value = value * (load(state, network.second[k]) - network.shift[k])
+            within = within + value
+            store(cumulative, k * LANES, offset + within)
+        offset = offset + within
+    store(walker.total, 0, offset)
+    return fault
+
+
+@inlined
+def choose_and_fire(network, walker, target, goes):
+    """Fire, in the lanes that go, the reaction whose share of the sums holds the target."""
+    n, cumulative, state = network.n_reactions, walker.cumulative, walker.state
+    chosen = ones(goes) - 1  # 0, and -1 where the lane is held, which no share is below
+    for k in range(n - 1):
+        chosen = chosen + ones(load(cumulative, k * LANES) <= target)
+    if network.row_width == 0:
+        for species in range(network.n_species):
+            first, last = network.change_start[species], network.change_start[species + 1]
+            if first == last:
+                continue
+            count = load(state, species * LANES)
+            for k in range(first, last):
+                by = network.change[k]
+                count = count + select(chosen == network.change_reaction[k], by, 0.0)
+            store(state, species * LANES, count)
+        return
+    store(walker.chosen, 0, chosen)
+    width = network.row_width
+    for lane in range(LANES):
+        # The row for -1 comes last.
+        fired = walker.chosen[lane]
+        start = width * (fired if fired >= 0 else n)
+        for k in range(start, start + width):
+            state[network.row_species[k] + lane] += network.row_change[k]
+
+
+# ---- Rows ----------------------------------------------------------------------------------------
+
+
+@apart
+def _value(programs, p, network, walker, time):
+    """Return the value of a program at the state in `walker.lane_state`."""
+    return evaluate_program(
+        programs, p, walker.lane_state, network.parameters, time, walker.lane_stack
+    )
+
+
+@apart
+def _gather(network, walker, lane):
+    """Copy one lane's state to where programs for single states read it."""
+    for species in range(network.n_species + 1):
+        walker.lane_state[species] = walker.state[species * LANES + lane]
+
+
+@apart
+def _record_values(network, request, walker, output, lane, first, last):
+    """Record the observables of a lane at the grid times first, ..., last - 1."""
+    _gather(network, walker, lane)
+    row = walker.row[lane]
+    for n in range(first, last):
+        for v in range(output.values.shape[2]):
+            output.values[row, n, v] = _value(
+                request.observed, v, network, walker, request.times[n]
+            )
+
+
+@inlined
+def _record(far, request, walker, output, lane, time):
+    """Record a lane's state at all grid times before `time`; return whether that was the last.
+
+    `far` holds references to the network and to the next three arguments.
+    """
+    times, row, n = request.times, walker.row[lane], walker.n_recorded[lane]
+    state, first = walker.state, n
+    while n < times.size and times[n] < time:
+        for c in range(request.columns.size):
+            output.counts[row, n, c] = np.int64(state[request.columns[c] * LANES + lane])
+        n += 1
+    if output.values.shape[2] > 0:
+        _record_values(far[0], far[1], far[2], far[3], lane, first, n)
+    walker.n_recorded[lane] = n
+    if n < times.size:
+        walker.grid_time[lane] = times[n]
+        return False
+    return True
+
+
+@inlined
+def _finish(walker, output, lane, outcome):
+    output.outcome[walker.row[lane]] = outcome
+    output.n_events[walker.row[lane]] = walker.n_events[lane]
+    walker.counter[N_FINISHED] += 1
+
+
+@apart
+def _start(network, request, walker, output, first_index, lane):
+    """Put a lane at the start of the next row that is left; return whether there was one."""
+    state, stream = walker.state, walker.stream
+    while True:
+        row = take_next(walker.queue)
+        if row >= output.outcome.size:
+            return False
+        for species in range(network.n_species):
+            state[species * LANES + lane] = np.float64(request.initial_state[species])
+        seed_stream(request.key, first_index + row, walker.seed)
+        for word in range(4):
+            stream[word * LANES + lane] = walker.seed[word]
+        walker.row[lane] = row
+        walker.n_recorded[lane] = 0
+        walker.n_events[lane] = 0
+        walker.time[lane] = request.times[0]
+        walker.look_time[lane] = -np.inf
+        walker.grid_time[lane] = request.times[0]
+        output.hitting_time[row] = np.nan
+        if request.condition.start.size > 1:
+            _gather(network, walker, lane)
+            if _value(request.condition, np.int64(0), network, walker, request.times[0]) != 0.0:
+                far = network, request, walker, output
+                _record(far, request, walker, output, lane, np.inf)
+                output.hitting_time[row] = request.times[0]
+                _finish(walker, output, lane, COMPLETE)
+                continue
+        return True
+
+
+@apart
+def _look(network, walker, alive):
+    """Return the lanes that the scalar kernel must take over, as bits."""
+    largest = everywhere(0.0)
+    for species in range(network.n_species):
+        count = load(walker.state, species * LANES)
+        largest = select(count > largest, count, largest)
+    time = load(walker.time, 0)
+    stuck = (largest > LARGEST_LANE_COUNT) | (time == load(walker.look_time, 0))
+    store(walker.look_time, 0, time)
+    return bits(stuck) & alive
+
+
+@apart
+def _hits(network, request, walker):
+    """Return the lanes in which the condition of the run holds, as bits."""
+    evaluate_lanes(
+        request.condition,
+        np.int64(0),
+        walker.state,
+        network.parameters,
+        walker.stack,
+        walker.lane_stack,
+    )
+    return bits(load(walker.stack, 0) != 0.0)
+
+
+# ---- The loop ------------------------------------------------------------------------------------
+
+
+def lane_kernel(
+    name: str,
+    fill: Callable[..., Any] = fill_cumulative,
+    fire: Callable[..., Any] = choose_and_fire,
+) -> Any:
+    """Return a kernel that runs rows of an output in lanes.
+
+    Parameters
+    ----------
+    name : str
+        The kernel is called ``run_<name>``.
+    fill : compiled function (network, walker, far_network, far_walker) -> word
+        Computes propensities and `walker.cumulative`, and writes `walker.total`; returns the lanes
+        in which one is at fault, as bits. The last two arguments are references to the first.
+    fire : compiled function (network, walker, target, goes)
+        Fires, in the lanes where `goes` holds, the reaction in whose share `target` lies; it is
+        -1 in the others.
+    """
+
+    def run(network, request, walker, output, first_index, budget):
+        # Parts that are kept apart get the groups by their addresses; the vector arithmetic does
+        # not, because it would have to look up every array's place anew after each store.
+        far_network, far_request = refer(network), refer(request)
+        far_walker, far_output = refer(walker), refer(output)
+        far = far_network, far_request, far_walker, far_output
+        stream, counter = walker.stream, walker.counter
+        watched = request.condition.start.size > 1
+        if counter[UNDER_WAY] == 0:
+            counter[UNDER_WAY] = 1
+            alive = _NO_BITS
+            for lane in range(LANES):
+                # An idle lane holds a possible state, so that nothing it computes is a surprise.
+                for species in range(network.n_species):
+                    initial = np.float64(request.initial_state[species])
+                    walker.state[species * LANES + lane] = initial
+                walker.state[network.n_species * LANES + lane] = 1.0
+                walker.grid_time[lane] = -np.inf
+                if _start(far_network, far_request, far_walker, far_output, first_index, lane):
+                    alive |= _BIT << np.uint64(lane)
+        else:
+            alive = np.uint64(counter[ALIVE])
+        step = counter[STEPS]
+        last_step = step + max(np.int64(1), budget // LANES)
+        while alive != _NO_BITS and step < last_step:
+            step += 1
+            fault = fill(network, walker, far_network, far_walker)
+            s0, s1 = load(stream, 0), load(stream, LANES)
+            s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+            word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
+            waiting = random_exponential(word)
+            word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
+            total, time = load(walker.total, 0), load(walker.time, 0)
+            next_time = time + waiting / total
+            # Without an event ever the quotient is inf, or 0/0; neither comes before a grid time.
+            n_events = load(walker.n_events, 0)
+            goes = (next_time <= load(walker.grid_time, 0)) & (n_events != request.max_events)
+            target = select(goes, random_uniform(word) * total, -1.0)
+            store(walker.next_time, 0, next_time)
+            store(walker.time, 0, select(goes, next_time, time))
+            store(walker.n_events, 0, n_events + ones(goes))
+            store(stream, 0, select(goes, t0, s0))
+            store(stream, LANES, select(goes, t1, s1))
+            store(stream, 2 * LANES, select(goes, t2, s2))
+            store(stream, 3 * LANES, select(goes, t3, s3))
+            fire(network, walker, target, goes)
+            went = bits(goes)
+            hits = _NO_BITS
+            if watched:
+                hits = _hits(far_network, far_request, far_walker) & went & alive
+            fault &= alive
+            if step % _LOOK == 0:
+                fault |= _look(far_network, far_walker, alive)
+            stopped = (~went & alive) | hits | fault
+            while stopped != _NO_BITS:
+                lane = lowest_bit(stopped)
+                bit = _BIT << np.uint64(lane)
+                stopped &= ~bit
+                total_here, outcome = walker.total[lane], 0
+                if fault & bit != _NO_BITS or not total_here < np.inf:
+                    outcome = LEFT_OVER
+                else:
+                    until = walker.next_time[lane] if total_here > 0.0 else np.inf
+                    if hits & bit != _NO_BITS:
+                        # The path is held at the state that met the condition.
+                        output.hitting_time[walker.row[lane]] = walker.time[lane]
+                        until = np.inf
+                    if _record(far, request, walker, output, lane, until):
+                        outcome = COMPLETE
+                    elif walker.n_events[lane] == request.max_events:
+                        outcome = LEFT_OVER
+                if outcome != 0:
+                    _finish(walker, output, lane, outcome)
+                    if not _start(
+                        far_network, far_request, far_walker, far_output, first_index, lane
+                    ):
+                        alive &= ~bit
+                        walker.grid_time[lane] = -np.inf
+        counter[ALIVE], counter[STEPS] = np.int64(alive), step
+        return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT
+
+    # The cached file is named after the function.
+    run.__name__ = run.__qualname__ = f"run_{name}"
+    return kernel(run)
+
+
+run_lanes = lane_kernel("lanes")

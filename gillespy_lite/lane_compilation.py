@@ -1,0 +1,149 @@
+"""From a compiled network to what lanes read, and the arrays in which they work."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compilation import CompiledNetwork
+from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request
+from .kernels.lane_vectors import LANES
+from .kernels.lanes import (
+    LARGEST_LANE_CHANGE,
+    LARGEST_LANE_COUNT,
+    N_LANE_COUNTERS,
+    LaneNetwork,
+    LaneWalker,
+)
+from .kernels.programs import Programs
+from .kernels.sum_tree import DENSE_LIMIT
+
+__all__ = ["compile_lanes", "lane_walker", "why_no_lanes"]
+
+# Up to this many entries of the stoichiometry matrix they are gone through for all lanes at once;
+# above, each lane goes through those of its own reaction. See benchmarks/lanes.py.
+_MOST_CHANGES = 48
+
+
+def why_no_lanes(compiled: CompiledNetwork) -> str | None:
+    """Return why a network cannot run in lanes, or None if it can."""
+    n = compiled.arrays.form.size
+    if compiled.moves:
+        return (
+            "it has rates, variables, delays or events that need more than the jumps of reactions"
+        )
+    if n > DENSE_LIMIT:
+        return f"it has {n} reactions, and lanes take at most {DENSE_LIMIT}"
+    if n == 0:
+        return "it has no reaction"
+    if np.abs(compiled.arrays.change).max(initial=0) > LARGEST_LANE_CHANGE:
+        return "one event changes a count by more than 2**40"
+    if compiled.initial_state.max(initial=0) > LARGEST_LANE_COUNT:
+        return "a count starts above 2**52"
+    return None
+
+
+def compile_lanes(compiled: CompiledNetwork) -> LaneNetwork:
+    """Return the arrays of a network for which `why_no_lanes` knows no reason."""
+    network, arrays = compiled.network, compiled.arrays
+    lanes = network.memo.get("lanes")
+    if lanes is None:
+        lanes = network.memo["lanes"] = _build(arrays, network.n_species)
+    # Relatives share the structure and have rate constants and parameters of their own.
+    laws = np.flatnonzero(arrays.form != PAIR)
+    coefficient = lanes.coefficient.copy()
+    coefficient[: arrays.form.size] = arrays.coefficient
+    coefficient[laws] = 1.0
+    return lanes._replace(
+        coefficient=coefficient, factor=arrays.law_factor[laws], parameters=arrays.parameters
+    )
+
+
+def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
+    n = arrays.form.size
+    laws = np.flatnonzero(arrays.form != PAIR)
+    n_padded = 4 * -(-n // 4)
+    first, second = np.full(n_padded, n_species), np.full(n_padded, n_species)
+    shift = np.zeros(n_padded)
+    first[:n], second[:n], shift[:n] = arrays.first, arrays.second, arrays.shift
+    first[laws], second[laws] = n_species + 1 + np.arange(laws.size), n_species
+    changes = np.zeros((n_species, n))
+    for j in range(n):
+        for k in range(arrays.change_start[j], arrays.change_start[j + 1]):
+            if arrays.change[k] != 0:
+                changes[arrays.change_species[k], j] += arrays.change[k]
+    of_species, reactions = np.nonzero(changes)
+    width = int((changes != 0).sum(axis=0).max()) if reactions.size > _MOST_CHANGES else 0
+    row_species = np.full((n + 1, width), n_species * LANES)
+    row_change = np.zeros((n + 1, width))
+    for j in range(n if width else 0):
+        changed = np.flatnonzero(changes[:, j])
+        row_species[j, : changed.size] = changed * LANES
+        row_change[j, : changed.size] = changes[changed, j]
+    reactants = [slice(arrays.reactant_start[j], arrays.reactant_start[j + 1]) for j in laws]
+    return LaneNetwork(
+        coefficient=np.zeros(n_padded),
+        first=first * LANES,
+        second=second * LANES,
+        shift=shift,
+        factor=np.zeros(laws.size),
+        scaled=(arrays.form[laws] != CUSTOM).astype(np.int64),
+        reactant_start=_starts([one.stop - one.start for one in reactants]),
+        reactant=_joined([arrays.reactant[one] for one in reactants]),
+        reactant_count=_joined([arrays.reactant_count[one] for one in reactants]),
+        laws=_chosen_programs(arrays.laws, laws),
+        parameters=arrays.parameters,
+        change_start=np.searchsorted(of_species, np.arange(n_species + 1)).astype(np.int64),
+        change_reaction=reactions.astype(np.int64),
+        change=changes[of_species, reactions],
+        row_width=width,
+        row_species=row_species.ravel(),
+        row_change=row_change.ravel(),
+        n_species=n_species,
+        n_reactions=n,
+    )
+
+
+def _starts(sizes: list[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _joined(pieces: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
+
+
+def _chosen_programs(programs: Programs, which: np.ndarray) -> Programs:
+    pieces = [slice(programs.start[p], programs.start[p + 1]) for p in which]
+    return Programs(
+        _starts([one.stop - one.start for one in pieces]),
+        _joined([programs.operation[one] for one in pieces]),
+        _joined([programs.argument[one] for one in pieces]),
+        programs.constant,
+    )
+
+
+def lane_walker(
+    lanes: LaneNetwork, request: Request, stack_depth: int, queue: np.ndarray
+) -> LaneWalker:
+    """Return a thread's own working arrays; `queue` is the counter of rows that threads share."""
+    n_rows = lanes.n_species + 1 + lanes.factor.size
+    return LaneWalker(
+        queue=queue,
+        counter=np.zeros(N_LANE_COUNTERS, dtype=np.int64),
+        clock=np.zeros(2),
+        state=np.zeros(n_rows * LANES),
+        stream=np.zeros(4 * LANES, dtype=np.uint64),
+        cumulative=np.zeros(lanes.coefficient.size * LANES),
+        time=np.zeros(LANES),
+        next_time=np.zeros(LANES),
+        total=np.zeros(LANES),
+        grid_time=np.full(LANES, -np.inf),
+        look_time=np.zeros(LANES),
+        n_events=np.zeros(LANES, dtype=np.int64),
+        chosen=np.zeros(LANES, dtype=np.int64),
+        n_recorded=np.zeros(LANES, dtype=np.int64),
+        row=np.zeros(LANES, dtype=np.int64),
+        stack=np.zeros((stack_depth + 1) * LANES),
+        lane_state=np.ones(lanes.n_species + 1),
+        lane_stack=np.zeros(max(stack_depth, 3)),
+        seed=np.zeros(4, dtype=np.uint64),
+    )
