@@ -64,6 +64,7 @@ class PartialSums(NamedTuple):
     change_start: np.ndarray
     change_species: np.ndarray
     change: np.ndarray
+    rows: np.ndarray
     laws: Programs
     parameters: np.ndarray
     class_coefficient: np.ndarray  # (n_classes,) float64: the c that a class shares
@@ -190,7 +191,7 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
             none,
         )
     return PartialSums(
-        *(getattr(arrays, name) for name in PartialSums._fields[:14]),
+        *(getattr(arrays, name) for name in PartialSums._fields[:15]),
         class_coefficient=coefficient[head],
         class_hub=hub[head].astype(np.uint32),
         class_block=_starts(partner_class[block_first], n_classes),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import CUSTOM, GENERAL, PAIR
+from .arrays import CUSTOM, GENERAL, PAIR, ROW_CHANGES, ROW_DEPENDENTS, ROW_HEAD
 from .jit import inlined, part
 from .programs import evaluate_program
 from .walking import LARGEST_COUNT
@@ -15,9 +15,12 @@ __all__ = [
     "law_weight",
     "pair_propensity",
     "propensity",
+    "row_propensity",
     "state_law_propensity",
     "state_propensity",
 ]
+
+_ONE, _TWO = np.uint64(1), np.uint64(2)
 
 
 @inlined
@@ -32,6 +35,18 @@ def pair_propensity(network, reaction, state):
         network.coefficient[j]
         * np.float64(state[np.uint64(network.first[j])])
         * (np.float64(state[np.uint64(network.second[j])]) - network.shift[j])
+    )
+
+
+@inlined
+def row_propensity(network, reaction, state):
+    """Return the propensity of a PAIR reaction from its row; the same number."""
+    j = np.uint64(reaction)
+    row = network.rows[j]
+    return (
+        network.coefficient[j]
+        * np.float64(state[np.uint64(row[0])])
+        * (np.float64(state[np.uint64(row[1])]) - np.float64(row[2]))
     )
 
 
@@ -84,6 +99,15 @@ def state_law_propensity(network, walker, reaction, time):
 def fire(network, reaction, state):
     """Change the state by one event; return whether every count is still below 2**53."""
     fits = True
+    if network.rows.shape[0] > 0:
+        row = network.rows[np.uint64(reaction)]
+        place = np.uint64(ROW_HEAD + row[ROW_DEPENDENTS])
+        for _ in range(row[ROW_CHANGES]):
+            species = np.uint64(row[place])
+            state[species] += np.int64(row[place + _ONE])
+            fits = fits and state[species] <= LARGEST_COUNT
+            place += _TWO
+        return fits
     for k in range(network.change_start[reaction], network.change_start[reaction + 1]):
         species = np.uint64(network.change_species[k])
         state[species] += network.change[k]

@@ -8,16 +8,50 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..kernels.arrays import LONGEST_ROW, ROW_DEPENDENTS, ROW_HEAD
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
-from ..kernels.propensities import pair_propensity, state_law_propensity, state_propensity
+from ..kernels.propensities import (
+    pair_propensity,
+    row_propensity,
+    state_law_propensity,
+    state_propensity,
+)
 from ..kernels.random import exponential_by_log, uniform_52
 from ..kernels.sum_tree import DENSE_LIMIT, choose_leaf, leaf_offset, tree_size, update_node
 from ..kernels.thinning import window_value
 from .method import ExactMethod
 
 __all__ = ["Direct", "propose_direct", "update_direct", "workspace_size"]
+
+
+@inlined
+def _update_rows(network, walker, fired):
+    # The same from the rows of a large network, which stand for lists in a dozen other places.
+    tree, nodes = walker.reals, walker.integers
+    leaves = leaf_offset(network.form.size)
+    row = network.rows[np.uint64(fired)]
+    n = np.uint64(row[ROW_DEPENDENTS])
+    for i in range(n):
+        reaction = np.uint64(row[i + np.uint64(ROW_HEAD)])
+        value = row_propensity(network, reaction, walker.state)
+        if not value < np.inf:
+            return np.int64(reaction)
+        node = np.uint64(leaves) + reaction
+        tree[node] = value
+        nodes[i] = node
+    # Level by level: dependents stand in order, so equal parents are neighbours.
+    while n > np.uint64(0) and nodes[0] > 0:
+        n_parents, last = np.uint64(0), np.int64(-1)
+        for i in range(n):
+            parent = (nodes[i] - 1) >> 3
+            if parent != last:
+                update_node(tree, parent)
+                nodes[n_parents] = last = parent
+                n_parents += np.uint64(1)
+        n = n_parents
+    return np.int64(-1) if tree[0] < np.inf else np.int64(row[ROW_HEAD])
 
 
 def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]) -> Any:
@@ -66,6 +100,8 @@ def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]
 
     @inlined
     def _update_tree(network, walker, fired, time):
+        if network.rows.shape[0] > 0 and fired < network.form.size:
+            return _update_rows(network, walker, fired)
         tree, leaves = walker.reals, leaf_offset(network.form.size)
         leaf = tree[leaves:]
         for i in range(network.part_start[fired], network.part_start[fired + 1]):
@@ -167,5 +203,5 @@ class Direct(ExactMethod):
     jump_kernel: ClassVar[Any] = staticmethod(run_direct_jumps)
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
-        """Return the sizes for the cumulative sums or the tree."""
-        return workspace_size(n_reactions), 0
+        """Return the sizes for the cumulative sums or the tree, and for nodes of one level."""
+        return workspace_size(n_reactions), LONGEST_ROW
