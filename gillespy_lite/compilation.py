@@ -400,7 +400,7 @@ def compile_steps(compiled: CompiledNetwork) -> Steps:
 
 def _build_steps(
     network: Network, arrays: ReactionArrays
-) -> tuple[dict[str, IntArray], tuple[frozenset[int], ...]]:
+) -> tuple[dict[str, np.ndarray], tuple[frozenset[int], ...]]:
     index = {name: i for i, name in enumerate(network.state_names)}
     n, n_states = network.n_reactions, len(network.state_names)
     steps = [_initiation_and_completion(one, index) for one in network.reactions]
@@ -418,7 +418,7 @@ def _build_steps(
     everything, moving = list(range(n)), np.flatnonzero(arrays.moves).tolist()
     padded = _padded_changes(changes, n_states)
     change_start, change_species = _lists([species for species, _ in one] for one in padded)
-    lists = {
+    lists: dict[str, np.ndarray] = {
         **_dependent_lists(arrays.form, readers, changes, {n: everything, n + 1: moving}),
         "change_start": change_start,
         "change_species": change_species,
@@ -507,7 +507,7 @@ def _packed_rows(
     shift: FloatArray,
     changes: list[dict[int, int]],
     lists: dict[str, IntArray],
-) -> IntArray:
+) -> np.ndarray:
     """Return the rows of `ReactionArrays`, none where they are of no use or too long."""
     n = form.size
     none = np.zeros((0, _ROW), dtype=np.int32)

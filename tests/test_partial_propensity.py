@@ -263,3 +263,43 @@ def test_sums_beyond_what_doubles_hold_exactly_are_right():
     # B grows at 600 (2**53) 1e-18 = 5.4 a unit of time.
     runs = gl.ensemble(network, [0.0, 10.0], 300, method="partial_propensity", rng=8)
     assert abs(runs.mean("B")[-1] - 54.04) < 4.0 * np.sqrt(54.04 / 300)
+
+
+# ---- Rows of large sparse networks ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["all constants differ", "one class of many blocks"])
+def test_rows_of_a_large_network_give_the_paths_of_its_lists(name):
+    plan = planned(NETWORKS[name], 2.0, "direct")
+    if name == "one class of many blocks":
+        assert plan.arrays.rows.shape == (700, 16)
+    paths = []
+    for rows in (plan.arrays.rows, plan.arrays.rows[:0]):
+        output = plan.output(1)
+        arrays = plan.arrays._replace(rows=rows)
+        plan.kernel(arrays, plan.request, plan.walker(), output, 0, 2**40)
+        paths.append((output.counts[0], int(output.n_events[0])))
+    assert np.array_equal(paths[0][0], paths[1][0])
+    assert paths[0][1] == paths[1][1] > 500
+
+
+# ---- The choice of auto --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("network", "chosen"),
+    [
+        (NETWORKS["few constants"], "partial_propensity"),
+        (NETWORKS["one class of many blocks"], "direct"),
+    ],
+)
+def test_auto_takes_the_method_with_less_work_and_says_so(network, chosen):
+    provenance = gl.simulate(network, [0.0, 0.1], rng=1).provenance
+    assert provenance.method == chosen
+    assert "steps in direct" in provenance.method_reason
+
+
+def test_auto_takes_direct_where_the_run_stops_at_a_time():
+    network = NETWORKS["few constants"]
+    path = gl.simulate(network, [0.0, 0.1], rng=1, stop_when="t > 0.05")
+    assert path.provenance.method == "direct"
