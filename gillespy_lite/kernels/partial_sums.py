@@ -191,7 +191,7 @@ def group_reactions(arrays: ReactionArrays, n_states: int) -> PartialSums:
             none,
         )
     return PartialSums(
-        *(getattr(arrays, name) for name in PartialSums._fields[:15]),
+        **{name: getattr(arrays, name) for name in PartialSums._fields[:15]},
         class_coefficient=coefficient[head],
         class_hub=hub[head].astype(np.uint32),
         class_block=_starts(partner_class[block_first], n_classes),
