@@ -19,8 +19,8 @@ __all__ = ["choose_method", "direct_work", "partial_work"]
 
 # Work of one event, in units of about 2 ns: a propensity that the direct method works out, with
 # what it reads from five arrays; a node of a tree of sums; a class whose sum changes; what finding
-# a reaction inside its class costs more. Fitted to benchmarks/large_networks.py; docs/methods.md has
-# the table.
+# a reaction inside its class costs more. Fitted to benchmarks/large_networks.py; the table is in
+# docs/methods.md.
 _PER_PROPENSITY, _PER_NODE, _PER_CLASS, _SECOND_SEARCH = 3.0, 2.0, 1.0, 60.0
 
 
