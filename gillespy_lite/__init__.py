@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Method,
         NextReaction,
         Ode,
+        PartialPropensity,
         TauLeaping,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
@@ -86,6 +87,7 @@ __all__ = [
     "Ode",
     "Parameter",
     "ParseError",
+    "PartialPropensity",
     "Provenance",
     "Reaction",
     "Recurrence",
@@ -122,14 +124,8 @@ _HOMES = {
     ),
     **dict.fromkeys(
         (
-            "METHODS",
-            "Direct",
-            "ExactLeaping",
-            "FirstReaction",
-            "Method",
-            "NextReaction",
-            "Ode",
-            "TauLeaping",
+            *("METHODS", "Direct", "ExactLeaping", "FirstReaction", "Method", "NextReaction"),
+            *("Ode", "PartialPropensity", "TauLeaping"),
         ),
         "methods",
     ),

@@ -7,6 +7,7 @@ import numbers
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ from .kernels.walking import (
 )
 from .lane_compilation import lane_walker
 from .memory import require_memory
-from .methods import METHODS, Method, StochasticMethod
+from .method_choice import choose_method
+from .methods import Method, StochasticMethod
 from .network import Network
 from .operations import CONDITIONS
 from .pace import STANDSTILL
@@ -61,7 +63,7 @@ from .results import Provenance
 from .results.columns import constant_size, is_concentration, size_name
 from .version import STREAM_VERSION, __version__
 
-__all__ = ["RunPlan", "check_times", "choose_method", "plan_run", "trouble"]
+__all__ = ["RunPlan", "check_times", "plan_run", "trouble"]
 
 DEFAULT_N_TIMES = 101
 NO_EVENT_LIMIT = 2**62
@@ -104,10 +106,12 @@ class RunPlan:
         method = self.stochastic_method
         return method.kernel_for(self.compiled) if self.jumps is None else method.jump_kernel
 
-    @property
+    @cached_property
     def arrays(self) -> Any:
         """What the kernel reads of the network."""
-        return self.compiled.arrays if self.jumps is None else self.jumps.network
+        if self.jumps is not None:
+            return self.jumps.network
+        return self.stochastic_method.arrays(self.compiled)
 
     def walker(self) -> Walker | JumpWalker:
         """Return a thread's own working arrays."""
@@ -226,7 +230,11 @@ def plan_run(
         )
     times = check_times(t)
     compiled = compile_network(network)
-    chosen, reason = choose_method(method, compiled, method_options)
+    conditions = [] if stop_when is None else [_check_condition(network, stop_when)]
+    waits = any("t" in network.expanded(one).symbols() for one in conditions)
+    chosen, reason = choose_method(method, compiled, method_options, waits=waits)
+    if waits:
+        _check_wait(conditions[0], chosen)
     species, observables = _check_outputs(network, outputs, chosen)
     index = {name: i for i, name in enumerate(network.state_names)}
     expressions: dict[str, Expression] = {
@@ -236,12 +244,9 @@ def plan_run(
     observed, observed_depth = compile_expressions(
         network, [expressions[name] for name in observables]
     )
-    conditions = [] if stop_when is None else [_check_condition(network, stop_when, chosen)]
     condition, condition_depth = compile_expressions(network, conditions)
     jumps = None
-    if isinstance(chosen, StochasticMethod) and (
-        compiled.moves or any("t" in network.expanded(one).symbols() for one in conditions)
-    ):
+    if isinstance(chosen, StochasticMethod) and (compiled.moves or waits):
         jumps = compile_jumps(compiled, conditions[0] if conditions else None)
     entropy = take_entropy(rng, seed)
     request = Request(
@@ -333,44 +338,6 @@ def check_times(t: Any) -> np.ndarray:
     return times
 
 
-def choose_method(
-    method: str | Method, compiled: CompiledNetwork, options: Mapping[str, Any]
-) -> tuple[Method, str]:
-    """Return the method to run and why it was chosen.
-
-    Raises
-    ------
-    MethodError
-        If the method is unknown, has no such option, or cannot do this network; the message names
-        the construct and the methods that can.
-    """
-    if isinstance(method, Method):
-        chosen, reason = method, "asked for"
-    elif method == "auto":
-        # One rule for all networks: an approximation is never chosen for the user, and the direct
-        # method was the fastest exact one at every size (benchmarks/methods.py); at 3,000 equally
-        # active reactions next_reaction comes within noise of it.
-        chosen = METHODS["direct"]()
-        reason = "auto: exact, and up to 3,000 reactions the fastest exact method measured"
-    elif method in METHODS:
-        chosen, reason = METHODS[method](), "asked for"
-    else:
-        hint = did_you_mean(str(method), ["auto", *METHODS])
-        raise MethodError(
-            f"unknown method {method!r}; the methods are auto, {', '.join(METHODS)}{hint}"
-        )
-    if options:
-        chosen = chosen.with_options(options)
-    refusal = chosen.refusal(compiled)
-    if refusal is not None:
-        able = [name for name, other in METHODS.items() if other().refusal(compiled) is None]
-        remedy = f"methods that can: {', '.join(able)}" if able else "no method can yet"
-        if method == "auto" and able:
-            remedy += f"; auto does not choose among them, so write method={able[0]!r}"
-        raise MethodError(f"{refusal}; {remedy}")
-    return chosen, reason
-
-
 def _check_outputs(
     network: Network, outputs: Sequence[str] | None, method: Method
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -410,22 +377,25 @@ def _check_outputs(
     )
 
 
-def _check_condition(network: Network, condition: str | Expression, method: Method) -> Expression:
+def _check_condition(network: Network, condition: str | Expression) -> Expression:
     expression = parse_expression(condition) if isinstance(condition, str) else condition
     if not isinstance(expression, Call) or expression.operation not in CONDITIONS:
         raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
     try:
-        symbols = network.expanded(expression).symbols()
+        network.expanded(expression)
     except NetworkError as error:
         raise NetworkError(f"in stop_when: {error}") from None
-    can_wait = not isinstance(method, StochasticMethod) or method.jump_kernel is not None
-    if "t" in symbols and not can_wait:
-        raise MethodError(
-            f"stop_when = '{expression}' depends on the time t; method '{method.name}' looks at it "
-            "after each leap, so a time would be missed. Choose an exact method, or let the last "
-            "of the times end the run"
-        )
     return expression
+
+
+def _check_wait(condition: Expression, method: Method) -> None:
+    """Refuse a condition on the time where the method does not look between its events."""
+    if isinstance(method, StochasticMethod) and method.jump_kernel is None:
+        raise MethodError(
+            f"stop_when = '{condition}' depends on the time t; method '{method.name}' looks at it "
+            "after its events or leaps only, so a time would be missed. Choose method 'direct', or "
+            "let the last of the times end the run"
+        )
 
 
 def check_whole(value: Any, name: str, least: int) -> int:

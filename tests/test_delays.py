@@ -13,7 +13,7 @@ from gillespy_lite.kernels.delays import DELAY_CODES
 from gillespy_lite.reactions import DELAY_LAWS
 
 EXACT = sorted(
-    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_events
+    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_delays
 )
 SMALLEST = ALPHA / 150
 T_ENDS = (1.0, 2.5, 6.0)

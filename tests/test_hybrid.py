@@ -11,7 +11,7 @@ import gillespy_lite as gl
 from gillespy_lite.errors import SimulationError
 
 EXACT = sorted(
-    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_events
+    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_variables
 )
 SMALLEST = ALPHA / 60
 N = 4000

@@ -34,10 +34,11 @@ from gillespy_lite.run_plan import plan_run
 
 STOCHASTIC = [name for name, method in gl.METHODS.items() if method.is_stochastic]
 EXACT = [name for name in STOCHASTIC if gl.METHODS[name].is_exact]
-JUMPING = [name for name in EXACT if gl.METHODS[name].supports_events]
 # Leaping by default, by fixed steps that are far too long, and as carelessly as its options allow.
 LEAPING = [{}, {"tau": 0.7}, {"epsilon": 0.9, "critical_count": 0, "leap_worth": 1e-9}]
 # Every method, and every way of leaping.
+MOVING = [name for name in EXACT if gl.METHODS[name].supports_time_dependence]
+EVENTFUL = [name for name in EXACT if gl.METHODS[name].supports_events]
 RUNS = [(name, {}) for name in EXACT] + [("tau_leaping", options) for options in LEAPING]
 
 SMALLEST = 1e-6
@@ -202,7 +203,7 @@ TIME_DEPENDENT_MEANS = {
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("method", [*JUMPING, "auto"])
+@pytest.mark.parametrize("method", [*MOVING, "auto"])
 @pytest.mark.parametrize("case", TIME_DEPENDENT)
 def test_time_dependent_rates_are_sampled_and_never_frozen(method, case):
     mean = TIME_DEPENDENT_MEANS[case]
@@ -237,7 +238,7 @@ def test_leaping_refuses_time_dependent_rates_by_name(case):
 # ---- A rule that never fires after extinction ----------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [*JUMPING, "auto"])
+@pytest.mark.parametrize("method", [*EVENTFUL, "auto"])
 def test_event_fires_after_extinction_and_the_grid_is_filled(method):
     network = gl.Network.parse("species A = 20, B\nA -> 0 @ 2\nat t >= 50: B = 7, A = 3")
     runs = gl.ensemble(network, [0, 10, 49.9, 50, 60, 100], 200, method=method, rng=1)
@@ -455,7 +456,7 @@ def kept_propensities(plan, walker) -> tuple[np.ndarray | None, float]:
     like_direct = plan.method.name in ("direct", "exact_leaping")
     if like_direct and n <= DENSE_LIMIT:
         return np.diff(walker.reals[:n], prepend=0.0), walker.reals[n - 1]
-    if like_direct:
+    if like_direct or plan.method.name == "partial_propensity":
         return None, walker.reals[0]
     return walker.reals[:n], walker.reals[:n].sum()
 
@@ -480,7 +481,7 @@ def test_sum_of_propensities_equals_a_fresh_sum_after_many_events(method, n_pair
     totals = set()
     for _ in range(40):
         # An odd number of events, so that stops fall into both kinds of states.
-        status = plan.method.kernel(plan.compiled.arrays, plan.request, walker, output, 0, 25_001)
+        status = plan.method.kernel(plan.arrays, plan.request, walker, output, 0, 25_001)
         assert status == BUDGET_SPENT
         # The last event has changed the state; the sum was made for the state before.
         state, fired = walker.state[:-1].copy(), walker.counter[FIRED]

@@ -41,7 +41,7 @@ LAYERS = [
     ],
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
-        *["engines", "run_plan"],
+        *["method_choice", "engines", "run_plan"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "warmup"],
     ],
     ["models", "plotting"],

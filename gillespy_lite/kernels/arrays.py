@@ -14,7 +14,11 @@ from .programs import Programs
 __all__ = [
     "CUSTOM",
     "GENERAL",
+    "LONGEST_ROW",
     "PAIR",
+    "ROW_CHANGES",
+    "ROW_DEPENDENTS",
+    "ROW_HEAD",
     "SCALED",
     "Box",
     "JumpNetwork",
@@ -30,6 +34,10 @@ PAIR = 0  # mass action of at most two molecules, without a branch
 GENERAL = 1  # mass action of three molecules or more
 SCALED = 2  # mass action times a program (a rate that depends on the state)
 CUSTOM = 3  # the program alone (`=>`), zero while a reactant is missing
+
+# Places in `ReactionArrays.rows`: the numbers of dependents and of changes; the first dependent.
+ROW_DEPENDENTS, ROW_CHANGES, ROW_HEAD = 3, 4, 5
+LONGEST_ROW = 64
 
 
 class ReactionArrays(NamedTuple):
@@ -69,6 +77,10 @@ class ReactionArrays(NamedTuple):
     # Inner nodes of the sum tree above all of them, children before parents (see sum_tree.py).
     node_start: np.ndarray  # (n_lists + 1,) int64
     node: np.ndarray  # (n_entries,) int64
+    # In large networks of PAIR reactions with few dependents all that an event of j reads, in
+    # neighbouring places: first, second, shift, number of dependents, number of changes,
+    # dependents in order, then species and change in turn. Otherwise without rows.
+    rows: np.ndarray  # (n_reactions or 0, a multiple of 16) int32
     # Species that the law of reaction j names.
     law_species_start: np.ndarray  # (n_reactions + 1,) int64
     law_species: np.ndarray  # (n_entries,) int64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import CUSTOM, GENERAL, PAIR
+from .arrays import CUSTOM, GENERAL, PAIR, ROW_CHANGES, ROW_DEPENDENTS, ROW_HEAD
 from .jit import inlined, part
 from .programs import evaluate_program
 from .walking import LARGEST_COUNT
@@ -15,9 +15,12 @@ __all__ = [
     "law_weight",
     "pair_propensity",
     "propensity",
+    "row_propensity",
     "state_law_propensity",
     "state_propensity",
 ]
+
+_ONE, _TWO = np.uint64(1), np.uint64(2)
 
 
 @inlined
@@ -26,17 +29,31 @@ def pair_propensity(network, reaction, state):
 
     One formula without branches for 0, 1 and 2 molecules: the state's last entry is 1.
     """
+    # Unsigned indices, because for signed ones each access asks if the index counts from the end.
+    j = np.uint64(reaction)
     return (
-        network.coefficient[reaction]
-        * np.float64(state[network.first[reaction]])
-        * (np.float64(state[network.second[reaction]]) - network.shift[reaction])
+        network.coefficient[j]
+        * np.float64(state[np.uint64(network.first[j])])
+        * (np.float64(state[np.uint64(network.second[j])]) - network.shift[j])
+    )
+
+
+@inlined
+def row_propensity(network, reaction, state):
+    """Return the propensity of a PAIR reaction from its row; the same number."""
+    j = np.uint64(reaction)
+    row = network.rows[j]
+    return (
+        network.coefficient[j]
+        * np.float64(state[np.uint64(row[0])])
+        * (np.float64(state[np.uint64(row[1])]) - np.float64(row[2]))
     )
 
 
 @inlined
 def propensity(network, reaction, state, time, stack):
     """Return the propensity of `reaction`; negative, inf or nan when its rate law is at fault."""
-    if network.form[reaction] == PAIR:
+    if network.form[np.uint64(reaction)] == PAIR:
         return pair_propensity(network, reaction, state)
     return law_propensity(network, reaction, state, time, stack)
 
@@ -82,8 +99,17 @@ def state_law_propensity(network, walker, reaction, time):
 def fire(network, reaction, state):
     """Change the state by one event; return whether every count is still below 2**53."""
     fits = True
+    if network.rows.shape[0] > 0:
+        row = network.rows[np.uint64(reaction)]
+        place = np.uint64(ROW_HEAD + row[ROW_DEPENDENTS])
+        for _ in range(row[ROW_CHANGES]):
+            species = np.uint64(row[place])
+            state[species] += np.int64(row[place + _ONE])
+            fits = fits and state[species] <= LARGEST_COUNT
+            place += _TWO
+        return fits
     for k in range(network.change_start[reaction], network.change_start[reaction + 1]):
-        species = network.change_species[k]
+        species = np.uint64(network.change_species[k])
         state[species] += network.change[k]
         fits = fits and state[species] <= LARGEST_COUNT
     return fits

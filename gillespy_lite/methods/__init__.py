@@ -8,6 +8,7 @@ from .first_reaction import FirstReaction
 from .method import Method, StochasticMethod
 from .next_reaction import NextReaction
 from .ode import Ode
+from .partial_propensity import PartialPropensity
 from .tau_leaping import TauLeaping
 
 __all__ = [
@@ -18,11 +19,15 @@ __all__ = [
     "Method",
     "NextReaction",
     "Ode",
+    "PartialPropensity",
     "StochasticMethod",
     "TauLeaping",
 ]
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Direct, FirstReaction, NextReaction, ExactLeaping, TauLeaping, Ode)
+    for method in (
+        *(Direct, FirstReaction, NextReaction, PartialPropensity, ExactLeaping, TauLeaping),
+        Ode,
+    )
 }

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..kernels.arrays import LONGEST_ROW, ROW_DEPENDENTS, ROW_HEAD
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
 from ..kernels.pair_loop import MOST_SPECIES, pair_loop_workspace, run_direct_pairs
-from ..kernels.propensities import pair_propensity, state_law_propensity, state_propensity
+from ..kernels.propensities import (
+    pair_propensity,
+    row_propensity,
+    state_law_propensity,
+    state_propensity,
+)
 from ..kernels.random import exponential_by_log, uniform_52
 from ..kernels.sum_tree import DENSE_LIMIT, choose_leaf, leaf_offset, tree_size, update_node
 from ..kernels.thinning import window_value
@@ -22,6 +28,34 @@ if TYPE_CHECKING:
     from ..compilation import CompiledNetwork
 
 __all__ = ["Direct", "propose_direct", "update_direct", "workspace_size"]
+
+
+@inlined
+def _update_rows(network, walker, fired):
+    # The same from the rows of a large network, which stand for lists in a dozen other places.
+    tree, nodes = walker.reals, walker.integers
+    leaves = leaf_offset(network.form.size)
+    row = network.rows[np.uint64(fired)]
+    n = np.uint64(row[ROW_DEPENDENTS])
+    for i in range(n):
+        reaction = np.uint64(row[i + np.uint64(ROW_HEAD)])
+        value = row_propensity(network, reaction, walker.state)
+        if not value < np.inf:
+            return np.int64(reaction)
+        node = np.uint64(leaves) + reaction
+        tree[node] = value
+        nodes[i] = node
+    # Level by level: dependents stand in order, so equal parents are neighbours.
+    while n > np.uint64(0) and nodes[0] > 0:
+        n_parents, last = np.uint64(0), np.int64(-1)
+        for i in range(n):
+            parent = (nodes[i] - 1) >> 3
+            if parent != last:
+                update_node(tree, parent)
+                nodes[n_parents] = last = parent
+                n_parents += np.uint64(1)
+        n = n_parents
+    return np.int64(-1) if tree[0] < np.inf else np.int64(row[ROW_HEAD])
 
 
 def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]) -> Any:
@@ -70,15 +104,18 @@ def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]
 
     @inlined
     def _update_tree(network, walker, fired, time):
+        if network.rows.shape[0] > 0 and fired < network.form.size:
+            return _update_rows(network, walker, fired)
         tree, leaves = walker.reals, leaf_offset(network.form.size)
+        leaf = tree[leaves:]
         for i in range(network.part_start[fired], network.part_start[fired + 1]):
             part = network.part[i]
             for k in range(network.dependent_start[part], network.dependent_start[part + 1]):
-                reaction = network.dependent[k]
+                reaction = network.dependent[np.uint64(k)]
                 value = value_of(network, walker, reaction, time)
                 if not 0.0 <= value < np.inf:
                     return reaction
-                tree[leaves + reaction] = value
+                leaf[np.uint64(reaction)] = value
         # A node above several parts has its final value from the last of them.
         for i in range(network.part_start[fired], network.part_start[fired + 1]):
             part = network.part[i]
@@ -180,9 +217,9 @@ class Direct(ExactMethod):
         return run_direct_pairs if is_pairs and _is_small(n_species, n_reactions) else self.kernel
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
-        """Return the sizes for the cumulative sums or the tree, and for the loop of small ones."""
-        n_reals, n_integers = workspace_size(n_reactions), 0
+        """Return the sizes for the sums, for nodes of one level, and for small networks."""
+        n_reals, n_integers = workspace_size(n_reactions), LONGEST_ROW
         if _is_small(n_species, n_reactions):
-            more_reals, n_integers = pair_loop_workspace(n_species, n_reactions)
-            n_reals = max(n_reals, more_reals)
+            more_reals, more_integers = pair_loop_workspace(n_species, n_reactions)
+            n_reals, n_integers = max(n_reals, more_reals), max(n_integers, more_integers)
         return n_reals, n_integers

@@ -126,6 +126,10 @@ class StochasticMethod(Method):
         """Return how many float64 and int64 numbers the kernel needs as scratch."""
         raise NotImplementedError(f"method '{self.name}' does not say what workspace it needs")
 
+    def arrays(self, compiled: CompiledNetwork) -> Any:
+        """Return what the kernel reads of a network that does not move between jumps."""
+        return compiled.arrays
+
     def option_values(self) -> np.ndarray:
         """Return the options as the kernel reads them, (n_options,) float64."""
         return np.zeros(0)

@@ -1,0 +1,215 @@
+"""Large networks: cost of an event by method and size, against C; cost of reading and compiling.
+
+    python benchmarks/large_networks.py --data ../shared/data/bng --rounds 3 --markdown
+
+Times are processor times in ns per event, the least over interleaved rounds; what a run costs
+without its events is taken off. C is `large_networks.c`, compiled for this machine with -O3 where
+there is a compiler: each of its algorithms reads the same tables, and the best of them counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import gillespy_lite as gl
+from gillespy_lite.compilation import CompiledNetwork, compile_network
+
+METHODS = ("direct", "partial_propensity", "next_reaction")
+ALGORITHMS = ("linear", "tree", "rejection")
+
+
+class Case(NamedTuple):
+    """A network, and the end of its runs."""
+
+    name: str
+    make: Callable[[], gl.Network]
+    end: float
+
+
+def _network(n_species: int, amounts: str, reactions: list[str]) -> gl.Network:
+    return gl.Network.parse(
+        "\n".join([*(f"species S{i}{amounts}" for i in range(n_species)), *reactions])
+    )
+
+
+def chain(size: int, *, equal: bool, full: bool = True) -> gl.Network:
+    """Return S0 -> S1 -> ... with 10 molecules of each, or with 10,000 at the start."""
+    rates = np.ones(size) if equal else 1.0 + np.random.default_rng(1).random(size)
+    network = _network(
+        size + 1,
+        " = 10" if full else "",
+        [f"S{i} -> S{i + 1} @ {rates[i]:.6f}" for i in range(size)],
+    )
+    return network if full else network.with_initial(S0=10_000)
+
+
+def ring(size: int, *, equal: bool) -> gl.Network:
+    """Return a ring of equally active first-order reactions."""
+    rates = np.ones(size) if equal else 1.0 + np.random.default_rng(1).random(size)
+    lines = [f"S{i} -> S{(i + 1) % size} @ {rates[i]:.6f}" for i in range(size)]
+    return _network(size, " = 10", lines)
+
+
+def random_network(n_species: int, n_reactions: int, n_constants: int) -> gl.Network:
+    """Return first- and second-order reactions of species that are drawn, all equally coupled."""
+    rng = np.random.default_rng(2)
+    constants, lines = rng.lognormal(0.0, 1.0, n_constants), []
+    for j in range(n_reactions):
+        a, b, c, d = rng.choice(n_species, 4, replace=False)
+        rate = constants[j % n_constants]
+        two = f"S{a} + S{b} -> S{c} + S{d} @ {rate / 20:.9f}"
+        lines.append(two if j % 2 else f"S{a} -> S{c} @ {rate:.9f}")
+    return _network(n_species, " = 20", lines)
+
+
+def hub(n_partners: int, n_constants: int) -> gl.Network:
+    """Return one enzyme and many substrates."""
+    rates = np.random.default_rng(3).lognormal(0.0, 1.0, n_constants)
+    lines = [f"species E = 500, {', '.join(f'C{i}' for i in range(n_partners))}"]
+    for i in range(n_partners):
+        rate = rates[i % n_constants]
+        lines.append(f"E + S{i} <-> C{i} @ {rate / 100:.9f}, {rate:.9f}")
+    return _network(n_partners, " = 20", lines)
+
+
+def cases(data: Path | None) -> list[Case]:
+    """Return the networks; those of files only where their folder is given."""
+    files = []
+    if data is not None:
+        for name, end in (("egfr_net", 3.0), ("bcr_ssa", 1.0), ("fceri_gamma2", 60.0)):
+            path = next(path for path in sorted((data / name).iterdir()) if ".net" in path.name)
+            files.append(Case(name, lambda path=path: gl.Network.from_net(path), end))
+    return [
+        *files,
+        Case("chain 1e3", lambda: chain(1000, equal=False), 10.0),
+        Case("chain 1e5", lambda: chain(100_000, equal=False), 0.4),
+        Case("chain 1e3, one start", lambda: chain(1000, equal=False, full=False), 40.0),
+        Case("chain 1e5, one start", lambda: chain(100_000, equal=False, full=False), 40.0),
+        Case("chain 1e3, one rate", lambda: chain(1000, equal=True), 10.0),
+        Case("ring 100", lambda: ring(100, equal=False), 200.0),
+        Case("ring 3000", lambda: ring(3000, equal=False), 10.0),
+        Case("ring 3000, one rate", lambda: ring(3000, equal=True), 10.0),
+        Case("random 100/300", lambda: random_network(100, 300, 300), 400.0),
+        Case("random 1000/3000", lambda: random_network(1000, 3000, 3000), 10.0),
+        Case("random 1000/3000, 10 rates", lambda: random_network(1000, 3000, 10), 10.0),
+        Case("random 200/5000", lambda: random_network(200, 5000, 5000), 2.0),
+        Case("random 200/5000, 10 rates", lambda: random_network(200, 5000, 10), 2.0),
+        Case("hub of 100", lambda: hub(100, 100), 100.0),
+        Case("hub of 1000", lambda: hub(1000, 1000), 20.0),
+    ]
+
+
+def write_tables(compiled: CompiledNetwork, path: Path) -> None:
+    """Write the arrays that the C program reads."""
+    arrays = compiled.arrays
+    with path.open("wb") as file:
+        file.write(np.array([compiled.initial_state.size, arrays.form.size], "<i8").tobytes())
+        for name, kind in (
+            *(("initial_state", "<i8"), ("coefficient", "<f8"), ("shift", "<f8")),
+            *(("first", "<i4"), ("second", "<i4"), ("change_start", "<i4")),
+            *(("change_species", "<i4"), ("change", "<i4"), ("part_start", "<i4")),
+            *(("part", "<i4"), ("dependent_start", "<i4"), ("dependent", "<i4")),
+        ):
+            values = compiled.initial_state if name == "initial_state" else getattr(arrays, name)
+            file.write(np.array([values.size], "<i8").tobytes() + values.astype(kind).tobytes())
+
+
+def compile_reference(folder: Path) -> Path | None:
+    """Return the C program, or None where there is no compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    program = folder / "large_networks"
+    source = Path(__file__).with_suffix(".c")
+    command = [compiler, "-O3", "-march=native", "-o", str(program), str(source), "-lm"]
+    subprocess.run(command, check=True)
+    return program
+
+
+def seconds_of(network: gl.Network, method: str, end: float, seed: int) -> tuple[float, int]:
+    """Return the processor time of a run and its number of events."""
+    gc.collect()
+    before = time.process_time()
+    run = gl.simulate(
+        network, [0.0, end], method=method, rng=seed, outputs=network.species_names[:1]
+    )
+    return time.process_time() - before, int(run.n_events)
+
+
+def measure(case: Case, rounds: int, reference: Path | None, folder: Path) -> dict[str, object]:
+    """Return a row of the table."""
+    before = time.process_time()
+    network = case.make()
+    read = time.process_time() - before
+    before = time.process_time()
+    compiled = compile_network(network)
+    compiling = time.process_time() - before
+    tables = folder / "tables"
+    write_tables(compiled, tables)
+    best: dict[str, float] = {}
+    empty = dict.fromkeys(METHODS, float("inf"))
+    for seed in range(rounds):
+        for method in METHODS:
+            empty[method] = min(empty[method], seconds_of(network, method, 1e-12, seed)[0])
+            seconds, n_events = seconds_of(network, method, case.end, seed)
+            cost = (seconds - empty[method]) / n_events * 1e9
+            best[method] = min(best.get(method, float("inf")), cost)
+        for algorithm in ALGORITHMS if reference is not None else ():
+            command = [str(reference), str(tables), algorithm, repr(case.end), str(seed + 1)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            cost = float(done.stdout.split()[1])
+            best[algorithm] = min(best.get(algorithm, float("inf")), cost)
+    chosen = gl.simulate(network, [0.0, 1e-12], rng=1).provenance.method
+    in_c = {name: best[name] for name in ALGORITHMS if name in best}
+    row: dict[str, object] = {
+        "network": case.name,
+        "reactions": compiled.arrays.form.size,
+        "read s": f"{read:.2f}",
+        "compile s": f"{compiling:.2f}",
+        **{name: f"{best[name]:.0f}" for name in METHODS},
+        "auto": chosen,
+        "auto/best": f"{best[chosen] / min(best[name] for name in METHODS):.2f}",
+    }
+    if in_c:
+        winner = min(in_c, key=in_c.__getitem__)
+        row["C"] = f"{in_c[winner]:.0f} ({winner})"
+        row["auto/C"] = f"{best[chosen] / in_c[winner]:.2f}"
+    return row
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of BioNetGen networks, one each a folder")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], help="names begin with one of these")
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+    for method in METHODS:
+        gl.simulate(ring(70, equal=True), [0.0, 1e-9], method=method, rng=1)
+    with tempfile.TemporaryDirectory() as name:
+        reference = compile_reference(Path(name))
+        for k, case in enumerate(cases(options.data)):
+            if options.only and not case.name.startswith(tuple(options.only)):
+                continue
+            row = measure(case, options.rounds, reference, Path(name))
+            if options.markdown:
+                if k == 0:
+                    print("| " + " | ".join(row) + " |\n|" + " --- |" * len(row))
+                print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
+            else:
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
