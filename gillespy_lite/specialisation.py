@@ -8,64 +8,93 @@ and `with_initial` make needs no new kernel. All kernels give the same paths, bi
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba
 
 from .compilation import CompiledNetwork
+from .kernels.arrays import ReactionArrays
 from .kernels.bursts import run_bursts
 from .kernels.generated import compiled_address, is_compiled_on_disk, load_module
+from .kernels.lane_bursts import run_lane_bursts
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
-from .specialisation_source import MAX_OPERATIONS, burst_source, n_operations
+from .specialisation_source import MAX_OPERATIONS, burst_source, lane_burst_source, n_operations
 
 __all__ = [
     "SpecialisedKernel",
+    "SpecialisedLanes",
     "can_specialise",
     "specialised_kernel",
+    "specialised_lanes",
 ]
 
 _REALS, _WHOLES, _WORDS = numba.float64[::1], numba.int64[::1], numba.uint64[::1]
-_BURST_SIGNATURE = (
-    *(_REALS, _REALS, _REALS, _REALS, _REALS),  # coefficient, factor, constants, parameters
-    *(_WHOLES, _WORDS, _REALS, _WHOLES),  # state, stream, clock, counter
-    *(numba.float64, numba.int64),  # horizon, allowance
-)
+_REAL, _WHOLE, _WORD = numba.float64, numba.int64, numba.uint64
 
 
-class SpecialisedKernel:
-    """A kernel for one network's structure: called like ``run_direct``, with the same results."""
+class _Generated:
+    """A kernel around a burst that is compiled when it is first called."""
+
+    run: Any  # the kernel around it
+    signature: tuple[Any, ...]  # of the burst
 
     def __init__(self, text: str) -> None:
-        self._function = load_module(text).burst
+        self.function = load_module(text).burst
         self._burst: Any = None
 
     @property
     def signatures(self) -> list[Any]:
         """What is compiled: empty until the first call."""
-        return [] if self._burst is None else list(getattr(run_bursts, "signatures", [None]))
+        return [] if self._burst is None else list(getattr(self.run, "signatures", [None]))
 
     @property
     def is_on_disk(self) -> bool:
         """Whether it can be had without compiling, now or from the disk."""
-        return is_compiled_on_disk(self._function, _BURST_SIGNATURE)
+        return is_compiled_on_disk(self.function, self.signature)
 
     def __call__(
         self, network: Any, request: Any, walker: Any, output: Any, first_index: int, budget: int
     ) -> int:
-        """Run as ``run_direct`` does; the first call compiles, or loads from the disk."""
+        """Run; the first call compiles, or loads from the disk."""
         if self._burst is None:
-            self._burst = compiled_address(self._function, _BURST_SIGNATURE)
-        status = run_bursts(network, request, walker, output, first_index, budget, self._burst)
-        return int(status)
+            self._burst = compiled_address(self.function, self.signature)
+        arguments = network, request, walker, output, first_index, budget
+        return int(self.run(*arguments, self._burst))
 
     def py_func(
         self, network: Any, request: Any, walker: Any, output: Any, first_index: int, budget: int
     ) -> int:
         """Run as plain Python, with the same results."""
-        run = getattr(run_bursts, "py_func", run_bursts)
-        burst = getattr(self._function, "py_func", self._function)
+        run = getattr(self.run, "py_func", self.run)
+        burst = getattr(self.function, "py_func", self.function)
         return int(run(network, request, walker, output, first_index, budget, burst))
+
+
+class SpecialisedKernel(_Generated):
+    """A kernel for one network's structure: called like ``run_direct``, with the same results."""
+
+    run = staticmethod(run_bursts)
+    signature = (
+        # coefficient, factor, constants of laws, parameters, constants of the condition
+        *(_REALS, _REALS, _REALS, _REALS, _REALS),
+        *(_WHOLES, _WORDS, _REALS, _WHOLES),  # state, stream, clock, counter
+        *(_REAL, _WHOLE),  # horizon, allowance
+    )
+
+
+class SpecialisedLanes(_Generated):
+    """Lanes for one network's structure: called like ``run_lanes``, with the same results."""
+
+    run = staticmethod(run_lane_bursts)
+    signature = (
+        *(_REALS, _REALS, _REALS, _REALS, _REALS),  # as above
+        *(_REALS, _WORDS, _REALS, _REALS, _REALS, _REALS),  # state to grid_time
+        *(_WHOLES, _REALS, _WORDS),  # n_events, stack, report
+        *(_WHOLE, _WORD, _WORD, _WHOLE),  # max_events, alive, fresh, n_steps
+    )
 
 
 def can_specialise(compiled: CompiledNetwork) -> str | None:
@@ -98,17 +127,34 @@ def specialised_kernel(
         ``Request.condition`` of the runs that will use it, which becomes a part of the kernel. A
         condition with other constants needs no other kernel.
     """
-    memo = compiled.network.memo
-    steps: tuple[bytes, ...] = ()
-    if condition is not None and condition.start.size > 1:
-        steps = (condition.operation.tobytes(), condition.argument.tobytes())
-    key = ("specialised kernel", *steps)
-    kernel = memo.get(key)
-    if kernel is None:
-        text = burst_source(compiled.arrays, condition)
-        kernel = memo[key] = _KERNELS.setdefault(text, SpecialisedKernel(text))
+    return _kernel(SpecialisedKernel, burst_source, compiled, condition)
+
+
+def specialised_lanes(
+    compiled: CompiledNetwork, condition: Programs | None = None
+) -> SpecialisedLanes:
+    """Return the lanes of a network, for many trajectories; arguments as above."""
+    return _kernel(SpecialisedLanes, lane_burst_source, compiled, condition)
+
+
+_Kind = TypeVar("_Kind", bound=_Generated)
+
+
+def _kernel(
+    kind: type[_Kind],
+    write: Callable[[ReactionArrays, Programs | None], str],
+    compiled: CompiledNetwork,
+    condition: Programs | None,
+) -> _Kind:
+    text = write(compiled.arrays, condition)
+    with _LOCK:
+        kernel = _KERNELS.get(text)
+        if kernel is None:
+            kernel = _KERNELS[text] = kind(text)
+    assert isinstance(kernel, kind)
     return kernel
 
 
 # One kernel for all networks of one structure.
-_KERNELS: dict[str, SpecialisedKernel] = {}
+_KERNELS: dict[str, _Generated] = {}
+_LOCK = threading.Lock()

@@ -9,10 +9,11 @@ differ in them alone share one text.
 
 from __future__ import annotations
 
+from .compilation import FloatArray
 from .kernels.arrays import CUSTOM, PAIR, ReactionArrays
 from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
 
-__all__ = ["MAX_OPERATIONS", "burst_source", "n_operations"]
+__all__ = ["MAX_OPERATIONS", "burst_source", "lane_burst_source", "n_operations"]
 
 # Beyond, compiling takes longer than most runs.
 MAX_OPERATIONS = 4_000
@@ -53,6 +54,31 @@ _TEMPLATES = {
     "mratio": "kummer_ratio({0}, {1}, {2})",
 }
 
+# The same for lanes. Other operations are calls of the mathematical library, lane by lane.
+_LANE_TRUTH = "select({}, 1.0, 0.0)"
+_LANE_TEMPLATES = {
+    **{name: f"{{0}} {name} {{1}}" for name in ("+", "-", "*", "/")},
+    "^": "lane_power({0}, {1}, stack)",
+    "neg": "-{0}",
+    **{
+        name: _LANE_TRUTH.format(f"{{0}} {name} {{1}}")
+        for name in ("<", "<=", ">", ">=", "==", "!=")
+    },
+    "and": _LANE_TRUTH.format("({0} != 0.0) & ({1} != 0.0)"),
+    "or": _LANE_TRUTH.format("({0} != 0.0) | ({1} != 0.0)"),
+    "not": _LANE_TRUTH.format("{0} == 0.0"),
+    "if": "select({0} != 0.0, {1}, {2})",
+    "sqrt": "square_root({0})",
+    "abs": "absolute({0})",
+    "min": "select({0} <= {1}, {0}, select({0} == {0}, {1}, NAN))",
+    "max": "select({0} >= {1}, {0}, select({0} == {0}, {1}, NAN))",
+    "hill": "1.0 / (1.0 + lane_power({1} / {0}, {2}, stack))",
+    "hillr": "1.0 / (1.0 + lane_power({0} / {1}, {2}, stack))",
+}
+_ARITHMETIC = frozenset(("+", "-", "*", "/", "neg"))
+# Which argument is the exponent: one number for all lanes.
+_POWERS = {"^": 1, "hill": 2, "hillr": 2}
+
 # Laws with one of these are computed only where an event changed what they read; recomputing the
 # others costs less than the jump that the processor would mispredict.
 _DEAR = frozenset(_TEMPLATES) - {
@@ -83,10 +109,12 @@ class _Values:
     def __init__(self, prefix: str, constants: str) -> None:
         self._prefix, self._constants = prefix, constants
         self._known: dict[tuple[object, ...], str] = {}
-        self._lines: dict[str, str] = {}
+        self._sources: dict[str, str] = {}  # of parameters and constants
+        self._calls: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.reads: dict[str, frozenset[int]] = {}  # species behind each name
         self._needs: dict[str, tuple[str, ...]] = {}
         self.is_dear: dict[str, bool] = {}
+        self.small_powers: set[str] = set()
 
     def add(self, steps: list[tuple[int, int]]) -> str:
         """Return the name of a program's value."""
@@ -111,7 +139,7 @@ class _Values:
         if name not in self.reads:
             self.reads[name], self._needs[name], self.is_dear[name] = reads, (), False
             if source is not None:
-                self._lines[name] = source
+                self._sources[name] = source
         return name
 
     def _call(self, operation: str, arguments: tuple[str, ...]) -> str:
@@ -119,7 +147,7 @@ class _Values:
         name = self._known.get(key)
         if name is None:
             name = self._known[key] = f"{self._prefix}v{len(self._known)}"
-            self._lines[name] = _TEMPLATES[operation].format(*arguments)
+            self._calls[name] = (operation, arguments)
             self.reads[name] = frozenset().union(*(self.reads[one] for one in arguments))
             self._needs[name] = arguments
             self.is_dear[name] = operation in _DEAR or any(
@@ -129,18 +157,68 @@ class _Values:
 
     def fixed_lines(self) -> list[str]:
         """Return the assignments of values that no species changes."""
-        return [f"{name} = {text}" for name, text in self._lines.items() if not self.reads[name]]
+        lines = [f"{name} = {source}" for name, source in self._sources.items()]
+        return lines + [
+            f"{name} = {self._text(name)}" for name in self._calls if not self.reads[name]
+        ]
 
-    def lines_for(self, results: list[str]) -> list[str]:
-        """Return the assignments that these values need, without those of fixed values."""
-        needed: set[str] = set()
+    def _text(self, name: str) -> str:
+        operation, arguments = self._calls[name]
+        return _TEMPLATES[operation].format(*arguments)
+
+    def _lane_text(self, name: str) -> str:
+        operation, arguments = self._calls[name]
+        if operation not in _ARITHMETIC:
+            # Comparisons and choices are between lanes.
+            fixed = [not self.reads[one] for one in arguments]
+            if operation in _POWERS:
+                fixed[_POWERS[operation]] = False
+            arguments = tuple(
+                f"everywhere({one})" if is_fixed else one
+                for one, is_fixed in zip(arguments, fixed, strict=True)
+            )
+        return _LANE_TEMPLATES[operation].format(*arguments)
+
+    def needed(self, results: list[str]) -> set[str]:
+        """Return the names that depend on species among those that values are made of."""
+        found: set[str] = set()
         waiting = list(results)
         while waiting:
             name = waiting.pop()
-            if name not in needed and self.reads[name]:
-                needed.add(name)
+            if name not in found and self.reads[name]:
+                found.add(name)
                 waiting.extend(self._needs[name])
-        return [f"{name} = {text}" for name, text in self._lines.items() if name in needed]
+        return found
+
+    def fixed_arguments(self, results: list[str]) -> list[str]:
+        """Return the fixed values that the computation of values begins with."""
+        needed = self.needed(results)
+        first = {one for name in needed for one in self._needs[name] if not self.reads[one]}
+        return sorted(first | {one for one in results if not self.reads[one]})
+
+    def lines_for(self, results: list[str], *, lanes: bool = False) -> list[str]:
+        """Return the assignments that these values need, without those of fixed values."""
+        needed, text = self.needed(results), self._lane_text if lanes else self._text
+        return [f"{name} = {text(name)}" for name in self._calls if name in needed]
+
+    def fits_lanes(self, result: str) -> bool:
+        """Return whether a value is made of operations on lanes alone."""
+        for name in self.needed([result]) & self._calls.keys():
+            operation, arguments = self._calls[name]
+            if operation in _POWERS:
+                exponent = arguments[_POWERS[operation]]
+                if self.reads[exponent] or exponent not in self.small_powers:
+                    return False
+            elif operation not in _LANE_TEMPLATES:
+                return False
+        return True
+
+    def mark_small_powers(self, parameters: FloatArray, constants: FloatArray) -> None:
+        """Note which exponents are 2, 3 or 4 at present: powers that are products."""
+        for name in self._sources:
+            values = parameters if name.startswith("p") else constants
+            if values[int(name.lstrip("phc"))] in (2.0, 3.0, 4.0):
+                self.small_powers.add(name)
 
 
 class _Reactions:
@@ -156,10 +234,20 @@ class _Reactions:
             for j in range(self.n)
             if network.laws.start[j] < network.laws.start[j + 1]
         }
+        self.values.mark_small_powers(network.parameters, network.laws.constant)
 
     def is_pair(self, j: int) -> bool:
         """Return whether `propensities.pair_propensity` computes it."""
         return bool(self._network.form[j] == PAIR)
+
+    def is_custom(self, j: int) -> bool:
+        """Return whether the propensity is exactly the law."""
+        return bool(self._network.form[j] == CUSTOM)
+
+    def reads_species(self, j: int) -> bool:
+        """Return whether the propensity of a PAIR reaction depends on the state."""
+        network = self._network
+        return bool(min(network.first[j], network.second[j]) < self.n_species)
 
     def reactants(self, j: int) -> list[tuple[int, int]]:
         """Return the species that one event needs, and how many molecules of each."""
@@ -431,6 +519,242 @@ def _change_lines(parts: _Reactions, style: str = "table") -> tuple[list[str], l
     for column, i in enumerate(species):
         lines.append(f"s{i} += CHANGE[fired, {column}]")
     return table, lines
+
+
+_LANE_HEADER = '''"""Events of one network, in lanes. Written by gillespy_lite, and again if gone."""
+
+import numpy as np
+
+from gillespy_lite.kernels.jit import inlined, kernel
+from gillespy_lite.kernels.lane_bursts import lane_power
+from gillespy_lite.kernels.lane_random import next_words, random_exponential, random_uniform
+from gillespy_lite.kernels.lane_vectors import (
+    LANES,
+    absolute,
+    bits,
+    everywhere,
+    load,
+    lowest_bit,
+    ones,
+    select,
+    square_root,
+    store,
+)
+from gillespy_lite.kernels.special_functions import factorial, kummer_ratio, power
+
+ZERO, ONE, INF, NAN = (np.float64(x) for x in (0.0, 1.0, "inf", "nan"))
+NO_BITS, BIT = np.uint64(0), np.uint64(1)
+'''
+
+_LANE_SIGNATURE = (
+    "coefficient, factor, constant, parameter, condition_constant, state, stream, time, "
+    "next_time, total, grid_time, n_events, stack, report, max_events, alive, fresh, n_steps"
+)
+
+
+class _LaneLaws:
+    """Reactions that are not PAIR, as lanes have them."""
+
+    def __init__(self, parts: _Reactions) -> None:
+        self.parts = parts
+        laws = [j for j in range(parts.n) if not parts.is_pair(j)]
+        self.number = {j: i for i, j in enumerate(laws)}
+        # Those that are computed lane by lane, where an event has changed what they read. They are
+        # kept in rows of the state.
+        self.kept = [
+            j for j in laws if j in parts.laws and not parts.values.fits_lanes(parts.laws[j])
+        ]
+        self.groups: dict[frozenset[int], list[int]] = {}
+        for j in self.kept:
+            self.groups.setdefault(parts.law_reads(j), []).append(j)
+
+    def row(self, j: int) -> str:
+        """Return where the row of a law begins."""
+        return f"{self.parts.n_species + 1 + self.number[j]} * LANES"
+
+    def functions(self) -> list[str]:
+        """Return a function of one lane for each law that is kept."""
+        lines: list[str] = []
+        for j in self.kept:
+            body = [*self.parts.values.lines_for([self.parts.laws[j]]), *self.parts.law_lines(j)]
+            lines += ["", "", "@inlined", f"def law_{j}({', '.join(self._arguments(j))}):"]
+            lines += [f"    {line}" for line in [*body, f"return a{j}"]]
+        return lines
+
+    def _arguments(self, j: int) -> list[str]:
+        fixed = self.parts.values.fixed_arguments([self.parts.laws[j]])
+        return [f"k{j}", *fixed, *(f"s{i}" for i in sorted(self.parts.law_reads(j)))]
+
+    def update_lines(self, reads: frozenset[int], lanes: str) -> list[str]:
+        """Return the loop that computes the laws of a group afresh in some lanes."""
+        lines = [f"todo = {lanes}", "while todo != NO_BITS:", "    lane = lowest_bit(todo)"]
+        lines += ["    todo &= todo - BIT"]
+        for j in self.groups[reads]:
+            given = [
+                f"state[{one[1:]} * LANES + lane]" if one.startswith("s") else one
+                for one in self._arguments(j)
+            ]
+            lines.append(f"    state[{self.row(j)} + lane] = law_{j}({', '.join(given)})")
+        return lines
+
+    def changed(self, reads: frozenset[int]) -> str:
+        """Return the lanes, as bits, in which the reaction that fired changes what a group reads."""
+        n = self.parts.n
+        does = [not reads.isdisjoint(self.parts.changes(j)) for j in range(n)]
+        # m(r) holds the lanes that fired a reaction after r: a run of reactions is a difference.
+        runs, j = [], 0
+        while j < n:
+            if not does[j]:
+                j += 1
+                continue
+            last = j
+            while last + 1 < n and does[last + 1]:
+                last += 1
+            begin = f"bits(m{j - 1})" if j else "went"
+            runs.append(begin if last == n - 1 else f"({begin} & ~bits(m{last}))")
+            j = last + 1
+        return " | ".join(runs) or "NO_BITS"
+
+    def lines(self) -> list[str]:
+        """Return the assignments of the propensities a0, a1, ..."""
+        parts = self.parts
+        rest = [parts.laws[j] for j in parts.laws if j not in self.kept]
+        lines = parts.values.lines_for(rest, lanes=True)
+        for j in range(parts.n):
+            if parts.is_pair(j):
+                text = parts.pair(j)
+                lines.append(f"a{j} = {text if parts.reads_species(j) else f'everywhere({text})'}")
+            elif j in self.kept:
+                lines.append(f"a{j} = load(state, {self.row(j)})")
+            else:
+                lines += self._law_lines(j)
+        return lines
+
+    def _law_lines(self, j: int) -> list[str]:
+        parts = self.parts
+        is_custom = parts.is_custom(j)
+        lines, needs = [f"w{j} = everywhere(k{j})"], []
+        for species, count in parts.reactants(j):
+            if count:
+                needs.append((species, count))
+            if not is_custom:
+                for taken in range(count):
+                    of = f"(s{species} - {float(taken)!r})" if taken else f"s{species}"
+                    lines.append(f"w{j} = w{j} * {of}")
+        for species, count in needs:
+            lines.append(f"w{j} = select(s{species} < {float(count)!r}, 0.0, w{j})")
+        if j not in parts.laws:
+            return [*lines, f"a{j} = w{j}"]
+        value = parts.laws[j]
+        value = value if parts.values.reads[value] else f"everywhere({value})"
+        return [*lines, f"a{j} = select(w{j} == 0.0, w{j}, w{j} * {value})"]
+
+
+def lane_burst_source(network: ReactionArrays, condition: Programs | None = None) -> str:
+    """Return the text of a module with the function ``burst`` of one network's lanes.
+
+    Parameters and limits are those of `burst_source`; `run_lane_bursts` calls the function. In lanes
+    a step is the same for all reactions, so laws that can be are computed at every step; the other
+    ones only where they have changed. That choice depends on which exponents are 2, 3 or 4 now,
+    the numbers do not.
+    """
+    parts = _Reactions(network)
+    laws = _LaneLaws(parts)
+    fixed = [
+        f"k{j} = coefficient[{j}]" if parts.is_pair(j) else f"k{j} = factor[{laws.number[j]}]"
+        for j in range(parts.n)
+    ]
+    fixed += parts.values.fixed_lines()
+    n, total = parts.n, _total(parts.n)
+    step = [
+        "n_done += 1",
+        *(f"s{i} = load(state, {i} * LANES)" for i in range(parts.n_species)),
+        *laws.lines(),
+        *_sum_lines(n),
+        "ra, rb, rc, rd = load(stream, 0), load(stream, LANES), load(stream, 2 * LANES), "
+        "load(stream, 3 * LANES)",
+        "word, na, nb, nc, nd = next_words(ra, rb, rc, rd)",
+        "waiting = random_exponential(word)",
+        "word, na, nb, nc, nd = next_words(na, nb, nc, nd)",
+        "now, events = load(time, 0), load(n_events, 0)",
+        f"then = now + waiting / {total}",
+        "goes = (then <= load(grid_time, 0)) & (events != max_events)",
+        f"target = select(goes, random_uniform(word) * {total}, -1.0)",
+        *(f"m{r} = q{r} <= target" for r in range(n - 1)),
+        "store(time, 0, select(goes, then, now))",
+        "store(n_events, 0, events + ones(goes))",
+        "store(stream, 0, select(goes, na, ra))",
+        "store(stream, LANES, select(goes, nb, rb))",
+        "store(stream, 2 * LANES, select(goes, nc, rc))",
+        "store(stream, 3 * LANES, select(goes, nd, rd))",
+        "went = bits(goes)",
+    ]
+    for i in _changed(parts):
+        before = 0
+        for j in range(n):
+            by = parts.changes(j).get(i, 0)
+            if by != before:
+                mask = f"m{j - 1}" if j else "goes"
+                step.append(f"s{i} = select({mask}, s{i} + {float(by - before)!r}, s{i})")
+            before = by
+        step.append(f"store(state, {i} * LANES, s{i})")
+    for reads in laws.groups:
+        step += laws.update_lines(reads, laws.changed(reads))
+    good = [*(f"(a{j} >= 0.0)" for j in laws.number), f"({total} < INF)"]
+    step += [f"fault = bits(~({' & '.join(good)}))"]
+    condition_lines, condition_functions, condition_fixed = _lane_condition(parts, condition)
+    step += condition_lines
+    step += [
+        "if ((~went | hits | fault) & alive) != NO_BITS or n_done == n_steps:",
+        "    break",
+    ]
+    start = [*fixed, *condition_fixed]
+    for reads in laws.groups:
+        start += laws.update_lines(reads, "fresh")
+    start += ["n_done = np.int64(0)"]
+    end = [
+        "store(next_time, 0, then)",
+        f"store(total, 0, {total})",
+        "report[0], report[1], report[2] = went, hits, fault",
+        "return n_done",
+    ]
+    body = [*start, "while True:", *(f"    {line}" for line in step), *end]
+    functions = [*laws.functions(), *condition_functions]
+    text = [_LANE_HEADER.rstrip(), *functions, "", "", f"def burst({_LANE_SIGNATURE}):"]
+    text += [f"    {line}" for line in body]
+    return "\n".join(text) + "\n\n\nburst = kernel(burst)\n"
+
+
+def _lane_condition(
+    parts: _Reactions, condition: Programs | None
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the lines that find where the condition holds, functions and fixed values for them."""
+    if condition is None or condition.start.size < 2:
+        return ["hits = NO_BITS"], [], []
+    values = _Values("h", "condition_constant")
+    name = values.add(_program_steps(condition, 0))
+    fixed = values.fixed_lines()
+    if not values.reads[name]:
+        # It does not depend on the state: it held at the start, or never will.
+        return [f"hits = went if {name} != ZERO else NO_BITS"], [], fixed
+    if values.fits_lanes(name):
+        lines = values.lines_for([name], lanes=True)
+        return [*lines, f"hits = bits({name} != 0.0) & went"], [], fixed
+    arguments = values.fixed_arguments([name])
+    species = sorted(values.reads[name])
+    given = [*arguments, *(f"state[{i} * LANES + lane]" for i in species)]
+    function = ["", "", "@inlined"]
+    function += [f"def holds({', '.join([*arguments, *(f's{i}' for i in species)])}):"]
+    function += [f"    {line}" for line in [*values.lines_for([name]), f"return {name} != ZERO"]]
+    lines = [
+        "hits, todo = NO_BITS, went & alive",
+        "while todo != NO_BITS:",
+        "    lane = lowest_bit(todo)",
+        "    todo &= todo - BIT",
+        f"    if holds({', '.join(given)}):",
+        "        hits |= BIT << np.uint64(lane)",
+    ]
+    return lines, function, fixed
 
 
 def _fault_lines(n: int, laws: list[int]) -> list[str]:

@@ -450,7 +450,7 @@ with warnings.catch_warnings(record=True) as caught:
     was_on_disk = kernel.is_on_disk
     walker, output = plan.walker(), plan.output(2)
     status = kernel(plan.compiled.arrays, plan.request, walker, output, 0, 10**9)
-    function = kernel._function
+    function = kernel.function
     print(json.dumps({
         "status": status,
         "counts": output.counts.tolist(),
