@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
+import numpy as np
 
 from .compilation import CompiledNetwork
 from .kernels.arrays import ReactionArrays
@@ -31,15 +31,12 @@ __all__ = [
     "specialised_lanes",
 ]
 
-_REALS, _WHOLES, _WORDS = numba.float64[::1], numba.int64[::1], numba.uint64[::1]
-_REAL, _WHOLE, _WORD = numba.float64, numba.int64, numba.uint64
-
 
 class _Generated:
     """A kernel around a burst that is compiled when it is first called."""
 
     run: Any  # the kernel around it
-    signature: tuple[Any, ...]  # of the burst
+    numbers: tuple[Any, ...]  # of the types that the burst takes after the groups of arrays
 
     def __init__(self, text: str) -> None:
         self.function = load_module(text).burst
@@ -53,14 +50,15 @@ class _Generated:
     @property
     def is_on_disk(self) -> bool:
         """Whether it can be had without compiling, now or from the disk."""
-        return is_compiled_on_disk(self.function, self.signature)
+        return is_compiled_on_disk(self.function)
 
     def __call__(
         self, network: Any, request: Any, walker: Any, output: Any, first_index: int, budget: int
     ) -> int:
         """Run; the first call compiles, or loads from the disk."""
         if self._burst is None:
-            self._burst = compiled_address(self.function, self.signature)
+            groups = network, request, walker
+            self._burst = compiled_address(self.function, (*groups, *self.numbers))
         arguments = network, request, walker, output, first_index, budget
         return int(self.run(*arguments, self._burst))
 
@@ -77,24 +75,14 @@ class SpecialisedKernel(_Generated):
     """A kernel for one network's structure: called like ``run_direct``, with the same results."""
 
     run = staticmethod(run_bursts)
-    signature = (
-        # coefficient, factor, constants of laws, parameters, constants of the condition
-        *(_REALS, _REALS, _REALS, _REALS, _REALS),
-        *(_WHOLES, _WORDS, _REALS, _WHOLES),  # state, stream, clock, counter
-        *(_REAL, _WHOLE),  # horizon, allowance
-    )
+    numbers = np.float64(0), np.int64(0)  # horizon, allowance
 
 
 class SpecialisedLanes(_Generated):
     """Lanes for one network's structure: called like ``run_lanes``, with the same results."""
 
     run = staticmethod(run_lane_bursts)
-    signature = (
-        *(_REALS, _REALS, _REALS, _REALS, _REALS),  # as above
-        *(_REALS, _WORDS, _REALS, _REALS, _REALS, _REALS),  # state to grid_time
-        *(_WHOLES, _REALS, _WORDS),  # n_events, stack, report
-        *(_WHOLE, _WORD, _WORD, _WHOLE),  # max_events, alive, fresh, n_steps
-    )
+    numbers = np.uint64(0), np.uint64(0), np.int64(0)  # alive, fresh, n_steps
 
 
 def can_specialise(compiled: CompiledNetwork) -> str | None:

@@ -332,10 +332,13 @@ U12, U17, U19, U23, U41, U45 = (np.uint64(k) for k in (12, 17, 19, 23, 41, 45))
 BITS_OF_ONE = np.uint64(0x3FF0000000000000)
 '''
 
-_SIGNATURE = (
-    "coefficient, factor, constant, parameter, condition_constant, "
-    "state, stream, clock, counter, horizon, allowance"
-)
+_SIGNATURE = "network, request, walker, horizon, allowance"
+_ARRAYS = [
+    "coefficient, factor, constant = network.coefficient, network.law_factor, "
+    "network.laws.constant",
+    "parameter, condition_constant = network.parameters, request.condition.constant",
+    "state, stream, clock, counter = walker.state, walker.stream, walker.clock, walker.counter",
+]
 
 
 def burst_source(network: ReactionArrays, condition: Programs | None = None) -> str:
@@ -388,6 +391,7 @@ def burst_source(network: ReactionArrays, condition: Programs | None = None) -> 
     after = [f"state[{i}] = np.int64(s{i})" for i in _changed(parts)]
     text = [_HEADER, *table, "", "", f"def burst({_SIGNATURE}):"]
     start = [
+        *_ARRAYS,
         *(f"s{i} = np.float64(state[{i}])" for i in range(parts.n_species)),
         "ra, rb, rc, rd = stream[0], stream[1], stream[2], stream[3]",
         *fixed,
@@ -546,10 +550,14 @@ ZERO, ONE, INF, NAN = (np.float64(x) for x in (0.0, 1.0, "inf", "nan"))
 NO_BITS, BIT = np.uint64(0), np.uint64(1)
 '''
 
-_LANE_SIGNATURE = (
-    "coefficient, factor, constant, parameter, condition_constant, state, stream, time, "
-    "next_time, total, grid_time, n_events, stack, report, max_events, alive, fresh, n_steps"
-)
+_LANE_SIGNATURE = "network, request, walker, alive, fresh, n_steps"
+_LANE_ARRAYS = [
+    "coefficient, factor, constant = network.coefficient, network.factor, network.laws.constant",
+    "parameter, condition_constant = network.parameters, request.condition.constant",
+    "state, stream, stack, report = walker.state, walker.stream, walker.stack, walker.seed",
+    "time, next_time, total = walker.time, walker.next_time, walker.total",
+    "grid_time, n_events, max_events = walker.grid_time, walker.n_events, request.max_events",
+]
 
 
 class _LaneLaws:
@@ -708,7 +716,7 @@ def lane_burst_source(network: ReactionArrays, condition: Programs | None = None
         "if ((~went | hits | fault) & alive) != NO_BITS or n_done == n_steps:",
         "    break",
     ]
-    start = [*fixed, *condition_fixed]
+    start = [*_LANE_ARRAYS, *fixed, *condition_fixed]
     for reads in laws.groups:
         start += laws.update_lines(reads, "fresh")
     start += ["n_done = np.int64(0)"]

@@ -19,6 +19,7 @@ from numba.extending import intrinsic, overload
 from .jit import inlined, kernel
 from .propensities import fire
 from .random import uniform
+from .references import refer
 from .walking import (
     ALL_DONE,
     BAD_PROPENSITY,
@@ -108,6 +109,8 @@ def run_bursts(network, request, walker, output, first_index, budget, burst):
 
     The same paths as those of ``run_direct``, bit by bit, for any budget.
     """
+    # A group by its address is one argument of a call, not seven for each array.
+    far_network, far_request, far_walker = refer(network), refer(request), refer(walker)
     times, counter, parameters = request.times, walker.counter, network.parameters
     n_reactions, n_times = network.form.size, request.times.size
     for row in range(counter[ROW], output.outcome.size):
@@ -129,15 +132,9 @@ def run_bursts(network, request, walker, output, first_index, budget, burst):
             reason = call_burst(
                 burst,
                 (
-                    network.coefficient,
-                    network.law_factor,
-                    network.laws.constant,
-                    parameters,
-                    request.condition.constant,
-                    walker.state,
-                    walker.stream,
-                    walker.clock,
-                    counter,
+                    far_network,
+                    far_request,
+                    far_walker,
                     times[n_recorded],
                     max(np.int64(0), allowance),
                 ),

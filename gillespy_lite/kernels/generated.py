@@ -19,7 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numba
+
 from .jit import _warn_once, cache_folder
+from .references import Reference
 
 __all__ = ["compiled_address", "is_compiled_on_disk", "load_module", "module_path"]
 
@@ -100,15 +103,16 @@ def _keep(text: str, path: Path) -> None:
         _warn_once(f"{type(error).__name__}: {error}")
 
 
-def compiled_address(function: Any, signature: tuple[Any, ...]) -> Any:
-    """Compile a kernel for a signature, or load it; return what `call_burst` calls.
+def compiled_address(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """Compile a burst for arguments, or load it; return what `call_burst` calls.
 
     Parameters
     ----------
     function : kernel
         Without Numba's compiler (NUMBA_DISABLE_JIT) a plain function, which is returned.
-    signature : tuple of Numba types
-        Of its arguments.
+    arguments : tuple
+        Arguments of the types that the burst will be called with; groups of arrays stand for
+        references to them.
 
     Returns
     -------
@@ -117,21 +121,27 @@ def compiled_address(function: Any, signature: tuple[Any, ...]) -> Any:
     """
     if not hasattr(function, "overloads"):
         return function
+    kinds = tuple(
+        Reference(numba.typeof(one)) if isinstance(one, tuple) else numba.typeof(one)
+        for one in arguments
+    )
     with _LOCK:
-        if signature not in function.overloads:
-            function.compile(signature)
-        compiled = function.overloads[signature]
+        if kinds not in function.overloads:
+            function.compile(kinds)
+        compiled = function.overloads[kinds]
         return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
-def is_compiled_on_disk(function: Any, signature: tuple[Any, ...]) -> bool:
-    """Return whether a kernel can be had without compiling it: in this process or from the disk."""
-    if not hasattr(function, "overloads") or signature in function.overloads:
+def is_compiled_on_disk(function: Any) -> bool:
+    """Return whether a burst can be had without compiling it: in this process or from the disk."""
+    if not hasattr(function, "overloads") or function.overloads:
         return True
     try:
-        cache = function._cache
-        key = cache._index_key(signature, function.targetctx.codegen())
-        name = cache._cache_file._load_index().get(key)
-        return name is not None and Path(cache._cache_file._data_path(name)).is_file()
+        cache, machine = function._cache, function.targetctx.codegen().magic_tuple()
+        # A burst has one signature; see `jit._KernelCache._index_key`.
+        return any(
+            key[1] == machine and Path(cache._cache_file._data_path(name)).is_file()
+            for key, name in cache._cache_file._load_index().items()
+        )
     except Exception:  # whatever is wrong with the files: it will be compiled
         return False

@@ -88,26 +88,7 @@ def run_lane_bursts(network, request, walker, output, first_index, budget, burst
         n_steps = min(last_step - step, _LOOK - step % _LOOK)
         step += call_burst(
             burst,
-            (
-                network.coefficient,
-                network.factor,
-                network.laws.constant,
-                network.parameters,
-                request.condition.constant,
-                walker.state,
-                walker.stream,
-                walker.time,
-                walker.next_time,
-                walker.total,
-                walker.grid_time,
-                walker.n_events,
-                walker.stack,
-                report,
-                np.int64(request.max_events),
-                alive,
-                fresh,
-                np.int64(n_steps),
-            ),
+            (far_network, far_request, far_walker, alive, fresh, np.int64(n_steps)),
         )
         went, hits, fault = report[0], report[1] & alive, report[2] & alive
         fresh = _NO_BITS
