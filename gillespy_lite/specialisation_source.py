@@ -530,20 +530,20 @@ _LANE_HEADER = '''"""Events of one network, in lanes. Written by gillespy_lite, 
 import numpy as np
 
 from gillespy_lite.kernels.jit import inlined, kernel
-from gillespy_lite.kernels.lane_bursts import lane_power
+from gillespy_lite.kernels.lane_bursts import lane_power_{width} as lane_power
 from gillespy_lite.kernels.lane_random import next_words, random_exponential, random_uniform
 from gillespy_lite.kernels.lane_vectors import (
     LANES,
     absolute,
     bits,
-    everywhere,
-    load,
     lowest_bit,
     ones,
     select,
     square_root,
     store,
 )
+from gillespy_lite.kernels.lane_vectors import everywhere_{width} as everywhere
+from gillespy_lite.kernels.lane_vectors import load_{width} as load
 from gillespy_lite.kernels.special_functions import factorial, kummer_ratio, power
 
 ZERO, ONE, INF, NAN = (np.float64(x) for x in (0.0, 1.0, "inf", "nan"))
@@ -618,7 +618,7 @@ class _LaneLaws:
             last = j
             while last + 1 < n and does[last + 1]:
                 last += 1
-            begin = f"bits(m{j - 1})" if j else "went"
+            begin = f"bits(m{j - 1})" if j else "went_here"
             runs.append(begin if last == n - 1 else f"({begin} & ~bits(m{last}))")
             j = last + 1
         return " | ".join(runs) or "NO_BITS"
@@ -633,7 +633,7 @@ class _LaneLaws:
                 text = parts.pair(j)
                 lines.append(f"a{j} = {text if parts.reads_species(j) else f'everywhere({text})'}")
             elif j in self.kept:
-                lines.append(f"a{j} = load(state, {self.row(j)})")
+                lines.append(f"a{j} = load(state, {self.row(j)} + at)")
             else:
                 lines += self._law_lines(j)
         return lines
@@ -658,7 +658,9 @@ class _LaneLaws:
         return [*lines, f"a{j} = select(w{j} == 0.0, w{j}, w{j} * {value})"]
 
 
-def lane_burst_source(network: ReactionArrays, condition: Programs | None = None) -> str:
+def lane_burst_source(
+    network: ReactionArrays, condition: Programs | None = None, width: int = 16
+) -> str:
     """Return the text of a module with the function ``burst`` of one network's lanes.
 
     Parameters and limits are those of `burst_source`; `run_lane_bursts` calls the function. In lanes
@@ -675,27 +677,29 @@ def lane_burst_source(network: ReactionArrays, condition: Programs | None = None
     fixed += parts.values.fixed_lines()
     n, total = parts.n, _total(parts.n)
     step = [
-        "n_done += 1",
-        *(f"s{i} = load(state, {i} * LANES)" for i in range(parts.n_species)),
+        *(f"s{i} = load(state, {i} * LANES + at)" for i in range(parts.n_species)),
         *laws.lines(),
         *_sum_lines(n),
-        "ra, rb, rc, rd = load(stream, 0), load(stream, LANES), load(stream, 2 * LANES), "
-        "load(stream, 3 * LANES)",
+        "ra, rb, rc, rd = load(stream, at), load(stream, LANES + at), load(stream, 2 * LANES + at), "
+        "load(stream, 3 * LANES + at)",
         "word, na, nb, nc, nd = next_words(ra, rb, rc, rd)",
         "waiting = random_exponential(word)",
         "word, na, nb, nc, nd = next_words(na, nb, nc, nd)",
-        "now, events = load(time, 0), load(n_events, 0)",
+        "now, events = load(time, at), load(n_events, at)",
         f"then = now + waiting / {total}",
-        "goes = (then <= load(grid_time, 0)) & (events != max_events)",
+        "goes = (then <= load(grid_time, at)) & (events != max_events)",
         f"target = select(goes, random_uniform(word) * {total}, -1.0)",
         *(f"m{r} = q{r} <= target" for r in range(n - 1)),
-        "store(time, 0, select(goes, then, now))",
-        "store(n_events, 0, events + ones(goes))",
-        "store(stream, 0, select(goes, na, ra))",
-        "store(stream, LANES, select(goes, nb, rb))",
-        "store(stream, 2 * LANES, select(goes, nc, rc))",
-        "store(stream, 3 * LANES, select(goes, nd, rd))",
-        "went = bits(goes)",
+        "store(time, at, select(goes, then, now))",
+        "store(n_events, at, events + ones(goes))",
+        "store(stream, at, select(goes, na, ra))",
+        "store(stream, LANES + at, select(goes, nb, rb))",
+        "store(stream, 2 * LANES + at, select(goes, nc, rc))",
+        "store(stream, 3 * LANES + at, select(goes, nd, rd))",
+        "store(next_time, at, then)",
+        f"store(total, at, {total})",
+        "went_here = bits(goes)",
+        "went |= went_here << np.uint64(at)",
     ]
     for i in _changed(parts):
         before = 0
@@ -705,14 +709,19 @@ def lane_burst_source(network: ReactionArrays, condition: Programs | None = None
                 mask = f"m{j - 1}" if j else "goes"
                 step.append(f"s{i} = select({mask}, s{i} + {float(by - before)!r}, s{i})")
             before = by
-        step.append(f"store(state, {i} * LANES, s{i})")
+        step.append(f"store(state, {i} * LANES + at, s{i})")
     for reads in laws.groups:
-        step += laws.update_lines(reads, laws.changed(reads))
+        step += laws.update_lines(reads, f"({laws.changed(reads)}) << np.uint64(at)")
     good = [*(f"(a{j} >= 0.0)" for j in laws.number), f"({total} < INF)"]
-    step += [f"fault = bits(~({' & '.join(good)}))"]
+    step += [f"fault |= bits(~({' & '.join(good)})) << np.uint64(at)"]
     condition_lines, condition_functions, condition_fixed = _lane_condition(parts, condition)
     step += condition_lines
-    step += [
+    loop = [
+        "n_done += 1",
+        "went, hits, fault = NO_BITS, NO_BITS, NO_BITS",
+        # In pieces, so that what a piece has to remember stays in registers.
+        f"for at in range(0, LANES, {width}):",
+        *(f"    {line}" for line in step),
         "if ((~went | hits | fault) & alive) != NO_BITS or n_done == n_steps:",
         "    break",
     ]
@@ -721,14 +730,18 @@ def lane_burst_source(network: ReactionArrays, condition: Programs | None = None
         start += laws.update_lines(reads, "fresh")
     start += ["n_done = np.int64(0)"]
     end = [
-        "store(next_time, 0, then)",
-        f"store(total, 0, {total})",
         "report[0], report[1], report[2] = went, hits, fault",
         "return n_done",
     ]
-    body = [*start, "while True:", *(f"    {line}" for line in step), *end]
+    body = [*start, "while True:", *(f"    {line}" for line in loop), *end]
     functions = [*laws.functions(), *condition_functions]
-    text = [_LANE_HEADER.rstrip(), *functions, "", "", f"def burst({_LANE_SIGNATURE}):"]
+    text = [
+        _LANE_HEADER.format(width=width).rstrip(),
+        *functions,
+        "",
+        "",
+        f"def burst({_LANE_SIGNATURE}):",
+    ]
     text += [f"    {line}" for line in body]
     return "\n".join(text) + "\n\n\nburst = kernel(burst)\n"
 
@@ -738,16 +751,16 @@ def _lane_condition(
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the lines that find where the condition holds, functions and fixed values for them."""
     if condition is None or condition.start.size < 2:
-        return ["hits = NO_BITS"], [], []
+        return [], [], []
     values = _Values("h", "condition_constant")
     name = values.add(_program_steps(condition, 0))
     fixed = values.fixed_lines()
     if not values.reads[name]:
         # It does not depend on the state: it held at the start, or never will.
-        return [f"hits = went if {name} != ZERO else NO_BITS"], [], fixed
+        return [f"if {name} != ZERO:", "    hits |= went_here << np.uint64(at)"], [], fixed
     if values.fits_lanes(name):
         lines = values.lines_for([name], lanes=True)
-        return [*lines, f"hits = bits({name} != 0.0) & went"], [], fixed
+        return [*lines, f"hits |= (bits({name} != 0.0) & went_here) << np.uint64(at)"], [], fixed
     arguments = values.fixed_arguments([name])
     species = sorted(values.reads[name])
     given = [*arguments, *(f"state[{i} * LANES + lane]" for i in species)]
@@ -755,7 +768,7 @@ def _lane_condition(
     function += [f"def holds({', '.join([*arguments, *(f's{i}' for i in species)])}):"]
     function += [f"    {line}" for line in [*values.lines_for([name]), f"return {name} != ZERO"]]
     lines = [
-        "hits, todo = NO_BITS, went & alive",
+        "todo = (went_here << np.uint64(at)) & alive",
         "while todo != NO_BITS:",
         "    lane = lowest_bit(todo)",
         "    todo &= todo - BIT",

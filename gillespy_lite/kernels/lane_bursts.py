@@ -8,11 +8,14 @@ has a propensity at fault. That is done here, as in `lanes.py`, once for all net
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .bursts import call_burst
 from .jit import apart, inlined, kernel
-from .lane_vectors import LANES, load, lowest_bit, store
+from .lane_vectors import LANES, load_8, load_16, lowest_bit, store
 from .lanes import (
     _LOOK,
     ALIVE,
@@ -28,32 +31,38 @@ from .references import refer
 from .special_functions import power
 from .walking import ALL_DONE, BUDGET_SPENT, COMPLETE
 
-__all__ = ["lane_power", "run_lane_bursts"]
+__all__ = ["lane_power_8", "lane_power_16", "run_lane_bursts"]
 
 _FRESH = 6  # of LaneWalker.counter: lanes that the burst must bring up to date
 _NO_BITS, _BIT = np.uint64(0), np.uint64(1)
 
 
 @apart
-def _raise_one_by_one(row, exponent):
-    for lane in range(LANES):
+def _raise_one_by_one(row, width, exponent):
+    for lane in range(width):
         row[lane] = power(row[lane], exponent)
 
 
-@inlined
-def lane_power(x, exponent, scratch):
-    """Return `power` of lanes and one number; `scratch` is (LANES,) float64."""
-    if exponent == 2.0:
-        return x * x
-    if exponent == 3.0:
-        return (x * x) * x
-    if exponent == 4.0:
-        square = x * x
-        return square * square
-    # Calls of the mathematical library have no vector form that gives the same last bits.
-    store(scratch, 0, x)
-    _raise_one_by_one(scratch, exponent)
-    return load(scratch, 0)
+def _lane_power(width: int, load: Callable[..., Any]) -> Any:
+    @inlined
+    def lane_power(x, exponent, scratch):
+        if exponent == 2.0:
+            return x * x
+        if exponent == 3.0:
+            return (x * x) * x
+        if exponent == 4.0:
+            square = x * x
+            return square * square
+        # Calls of the mathematical library have no vector form that gives the same last bits.
+        store(scratch, 0, x)
+        _raise_one_by_one(scratch, width, exponent)
+        return load(scratch, 0)
+
+    return lane_power
+
+
+# `power` of lanes and one number; scratch is (LANES,) float64.
+lane_power_8, lane_power_16 = _lane_power(8, load_8), _lane_power(16, load_16)
 
 
 @kernel
