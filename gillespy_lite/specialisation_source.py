@@ -557,6 +557,7 @@ _LANE_ARRAYS = [
     "state, stream, stack, report = walker.state, walker.stream, walker.stack, walker.seed",
     "time, next_time, total = walker.time, walker.next_time, walker.total",
     "grid_time, n_events, max_events = walker.grid_time, walker.n_events, request.max_events",
+    "n_lanes = walker.time.size",
 ]
 
 
@@ -659,7 +660,7 @@ class _LaneLaws:
 
 
 def lane_burst_source(
-    network: ReactionArrays, condition: Programs | None = None, width: int = 16
+    network: ReactionArrays, condition: Programs | None = None, width: int = 8
 ) -> str:
     """Return the text of a module with the function ``burst`` of one network's lanes.
 
@@ -720,7 +721,7 @@ def lane_burst_source(
         "n_done += 1",
         "went, hits, fault = NO_BITS, NO_BITS, NO_BITS",
         # In pieces, so that what a piece has to remember stays in registers.
-        f"for at in range(0, LANES, {width}):",
+        f"for at in range(0, n_lanes, {width}):",
         *(f"    {line}" for line in step),
         "if ((~went | hits | fault) & alive) != NO_BITS or n_done == n_steps:",
         "    break",

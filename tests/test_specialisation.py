@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.kernels.generated import load_module, module_path
+from gillespy_lite.kernels.lanes import LEFT_OVER
 from gillespy_lite.kernels.walking import (
     ALL_DONE,
     BAD_PROPENSITY,
@@ -43,11 +44,17 @@ from gillespy_lite.kernels.walking import (
     TIME,
     TROUBLE,
 )
+from gillespy_lite.lane_compilation import compile_lanes, lane_walker, why_no_lanes
 from gillespy_lite.methods import METHODS
 from gillespy_lite.models import MODELS
 from gillespy_lite.rate_laws import OPERATIONS, Call, Number, Symbol
 from gillespy_lite.run_plan import RunPlan, plan_run
-from gillespy_lite.specialisation import SpecialisedKernel, can_specialise, specialised_kernel
+from gillespy_lite.specialisation import (
+    SpecialisedKernel,
+    can_specialise,
+    specialised_kernel,
+    specialised_lanes,
+)
 from gillespy_lite.specialisation_source import MAX_OPERATIONS, burst_source
 
 MIXED = """
@@ -338,6 +345,77 @@ def test_random_networks_have_the_same_paths(network, seed):
         found, _ = drive(plan, special, 3, budget)
         for name in found:
             assert found[name].tobytes() == usual[name].tobytes(), name
+
+
+# ---- Lanes --------------------------------------------------------------------------------------
+
+
+def lane_rows(plan: RunPlan, kernel: Any, n_rows: int, budget: int) -> dict[str, np.ndarray]:
+    """Run rows in lanes; return what is known of those that were not given back."""
+    lanes = compile_lanes(plan.compiled)
+    queue, output = np.zeros(1, dtype=np.int64), plan.output(n_rows)
+    walker = lane_walker(lanes, plan.request, plan.stack_depth, queue)
+    n_calls = 0
+    while kernel(lanes, plan.request, walker, output, 5, budget) != ALL_DONE:
+        n_calls += 1
+        assert n_calls < 10**6
+    kept = output.outcome != LEFT_OVER
+    assert set(output.outcome[kept].tolist()) <= {COMPLETE}
+    names = ("counts", "values", "hitting_time", "n_events")
+    return {"kept": kept, **{name: getattr(output, name)[kept] for name in names}}
+
+
+def assert_lanes_same(plan: RunPlan, n_rows: int = 70) -> np.ndarray:
+    """Compare lanes of the network's own with the table's paths; return the rows given back."""
+    special = specialised_lanes(plan.compiled, plan.request.condition)
+    usual, _ = drive(plan, METHODS["direct"].kernel, n_rows, 10**12)
+    for budget in (10**12, 1):
+        found = lane_rows(plan, special, n_rows, budget)
+        for name in found.keys() - {"kept"}:
+            assert found[name].tobytes() == usual[name][found["kept"]].tobytes(), (name, budget)
+    return ~found["kept"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_specialised_lanes_go_the_paths_of_the_table_bit_by_bit(name):
+    times = np.linspace(0.0, SPANS.get(name, 3.0) / 3.0, 7)
+    network = NETWORKS[name]
+    plan = plan_for(network, times, outputs=[*network.species_names, *network.observable_names])
+    assert not assert_lanes_same(plan).any()
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_conditions_end_paths_in_lanes_at_the_same_instant(name):
+    plan = plan_for(NETWORKS[name], np.linspace(0, 2, 7), stop_when=CONDITIONS[name])
+    assert not assert_lanes_same(plan).any()
+    assert_lanes_same(plan_for(NETWORKS[name], [0, 1], stop_when="1 > 2"), 33)
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_lanes_give_back_every_row_that_is_in_trouble(name):
+    text, outcome = TROUBLES[name]
+    network = gl.Network.parse(text)
+    if why_no_lanes(compile_network(network)) is not None:
+        assert outcome == OVERFLOW
+        return
+    assert assert_lanes_same(plan_for(network, [0, 300]), 40).all()
+
+
+def test_lanes_give_back_rows_with_too_many_events_and_keep_the_others():
+    plan = plan_for(NETWORKS["mixed"], [0.0, 0.1, 0.2], max_events=12)
+    back = assert_lanes_same(plan, 200)
+    assert 10 < back.sum() < 190
+
+
+@given(network=networks(), seed=st.integers(0, 2**32))
+@settings(
+    max_examples=15,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+def test_random_networks_have_the_same_paths_in_lanes(network, seed):
+    assert_lanes_same(plan_for(network, [0.0, 0.3, 1.0], rng=seed, max_events=500), 40)
 
 
 # ---- One text for one structure -----------------------------------------------------------------
