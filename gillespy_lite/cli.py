@@ -60,6 +60,7 @@ examples:
   gillespy-lite explain model.txt            what the model means, and which methods can run it
   gillespy-lite plot model.txt network.png   a picture of the reactions
   gillespy-lite models                       the stock models
+  gillespy-lite warmup                       compile ahead, once after installing
   gillespy-lite run --help                   every option of a run, with examples
 
 exit codes: 0 done; 1 error in the model or the run; 2 mistake on the command line; 130 interrupted
@@ -191,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_plot(commands)
     _add_models(commands)
+    _add_warmup(commands)
     return parser
 
 
@@ -323,6 +325,20 @@ def _add_models(commands: Any) -> None:
         epilog="example:\n  gillespy-lite models vilar > my_model.txt",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="the model to print")
+
+
+def _add_warmup(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "warmup",
+        _warmup,
+        help="compile ahead what first runs need",
+        description="Compile the kernels of the default method, and keep them in the user's cache "
+        "folder, so that\nno first run has to wait for it. Once after installing or updating.",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="those of every method (some minutes, not seconds)"
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -586,6 +602,21 @@ def _models(given: argparse.Namespace) -> int:
 
 
 # Models and results ------------------------------------------------------------------------------
+
+
+def _warmup(given: argparse.Namespace) -> int:
+    from .kernels.jit import cache_folder
+    from .warmup import Warmed, warm_up
+
+    def report(warmed: Warmed) -> None:
+        how = "compiled" if warmed.n_compiled else "there already"
+        _say(f"{warmed.what}: {how}, {warmed.seconds:.1f} s")
+        sys.stdout.flush()
+
+    done = warm_up(given.all, report)
+    total = sum(warmed.seconds for warmed in done)
+    _say(f"kernels are in {cache_folder()}; {total:.1f} s in all")
+    return DONE
 
 
 def _is_stock(model: str) -> bool:

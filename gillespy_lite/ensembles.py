@@ -549,6 +549,7 @@ class _Crew:
     ) -> None:
         """Run the trajectories of `output` in lanes, and what they leave over one by one."""
         plan, engine = self._plan, self._plan.engine
+        assert engine.lanes is not None
         status, n_finished = BUDGET_SPENT, 0
         while status != ALL_DONE and not self._halt.is_set():
             status = pace.step(engine.kernel, engine.lanes, plan.request, lanes, output, first)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from .kernels.arrays import JumpNetwork, JumpWalker, Output, ReactionArrays, Request, Walker
+from .kernels.lanes import LaneNetwork, LaneWalker
 from .kernels.walking import BUDGET_SPENT, EVENTS_FULL, N_EVENTS, ROW, TIME
 
 __all__ = ["STANDSTILL", "Pace"]
@@ -30,9 +31,9 @@ class Pace:
     def step(
         self,
         kernel: Any,
-        arrays: ReactionArrays | JumpNetwork,
+        arrays: ReactionArrays | JumpNetwork | LaneNetwork,
         request: Request,
-        walker: Walker | JumpWalker,
+        walker: Walker | JumpWalker | LaneWalker,
         output: Output,
         first_index: int,
     ) -> int:

@@ -1,12 +1,16 @@
-"""Progress of long runs: a bar, or the caller's own function."""
+"""What a run says while it lasts: how far it is, and that a kernel is being compiled."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["Progress", "reporter"]
+from .kernels.jit import cache_folder, watch_compilation
+
+__all__ = ["Progress", "no_notice_of_compilation", "reporter"]
 
 Progress = Callable[[float, float], object]
 
@@ -65,3 +69,44 @@ class _Line:
             f"\r{self._title}: {done:g} of {self._total:g}, {elapsed:.0f} s{left}   {end}"
         )
         sys.stderr.flush()
+
+
+class _Notice:
+    """Says on the standard error that a kernel is compiled, if that takes more than 2 seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 2.0
+        self.is_on = True
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, name: str, begins: bool) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if begins and self.is_on:
+            self._timer = threading.Timer(self.seconds, self._say, [name])
+            self._timer.daemon = True
+            self._timer.start()
+
+    @staticmethod
+    def _say(name: str) -> None:
+        sys.stderr.write(
+            f"gillespy_lite: compiling {name}, once after installing (some seconds; it is kept in "
+            f"{cache_folder()}; gillespy-lite warmup does this ahead)\n"
+        )
+        sys.stderr.flush()
+
+
+# Whatever runs anything imports this module.
+_NOTICE = _Notice()
+watch_compilation(_NOTICE)
+
+
+@contextmanager
+def no_notice_of_compilation() -> Iterator[None]:
+    """Say nothing about compilations in this block, because somebody else does."""
+    was_on, _NOTICE.is_on = _NOTICE.is_on, False
+    try:
+        yield
+    finally:
+        _NOTICE.is_on = was_on

@@ -102,7 +102,7 @@ class RunPlan:
     def kernel(self) -> Any:
         """The kernel that samples."""
         method = self.stochastic_method
-        return method.kernel if self.jumps is None else method.jump_kernel
+        return method.kernel_for(self.compiled) if self.jumps is None else method.jump_kernel
 
     @property
     def arrays(self) -> Any:

@@ -106,7 +106,10 @@ class _Values:
     A value is fixed (computed once, before the loop), or computed where it is asked for.
     """
 
-    def __init__(self, prefix: str, constants: str) -> None:
+    def __init__(
+        self, prefix: str, constants: str, parameter: FloatArray, constant: FloatArray
+    ) -> None:
+        self._present = {"parameter": parameter, constants: constant}
         self._prefix, self._constants = prefix, constants
         self._known: dict[tuple[object, ...], str] = {}
         self._sources: dict[str, str] = {}  # of parameters and constants
@@ -114,19 +117,18 @@ class _Values:
         self.reads: dict[str, frozenset[int]] = {}  # species behind each name
         self._needs: dict[str, tuple[str, ...]] = {}
         self.is_dear: dict[str, bool] = {}
-        self.small_powers: set[str] = set()
+        self._small_powers: set[str] = set()  # exponents that are 2, 3 or 4 at present
 
     def add(self, steps: list[tuple[int, int]]) -> str:
         """Return the name of a program's value."""
         stack: list[str] = []
         for operation, argument in steps:
             if operation == SPECIES:
-                stack.append(self._leaf(f"s{argument}", None, frozenset((argument,))))
+                stack.append(self._leaf(f"s{argument}", frozenset((argument,))))
             elif operation == PARAMETER:
-                stack.append(self._leaf(f"p{argument}", f"parameter[{argument}]", frozenset()))
+                stack.append(self._number(f"p{argument}", "parameter", argument))
             elif operation == CONSTANT:
-                name, source = f"{self._prefix}c{argument}", f"{self._constants}[{argument}]"
-                stack.append(self._leaf(name, source, frozenset()))
+                stack.append(self._number(f"{self._prefix}c{argument}", self._constants, argument))
             elif operation == TIME:
                 raise ValueError("a rate that depends on the time has no specialised kernel")
             else:
@@ -135,12 +137,15 @@ class _Values:
                 stack[-arity:] = [self._call(name, tuple(stack[-arity:]))]
         return stack[0]
 
-    def _leaf(self, name: str, source: str | None, reads: frozenset[int]) -> str:
-        if name not in self.reads:
-            self.reads[name], self._needs[name], self.is_dear[name] = reads, (), False
-            if source is not None:
-                self._sources[name] = source
+    def _leaf(self, name: str, reads: frozenset[int]) -> str:
+        self.reads[name], self._needs[name], self.is_dear[name] = reads, (), False
         return name
+
+    def _number(self, name: str, array: str, index: int) -> str:
+        self._sources[name] = f"{array}[{index}]"
+        if self._present[array][index] in (2.0, 3.0, 4.0):
+            self._small_powers.add(name)
+        return self._leaf(name, frozenset())
 
     def _call(self, operation: str, arguments: tuple[str, ...]) -> str:
         key = (operation, *arguments)
@@ -150,10 +155,16 @@ class _Values:
             self._calls[name] = (operation, arguments)
             self.reads[name] = frozenset().union(*(self.reads[one] for one in arguments))
             self._needs[name] = arguments
-            self.is_dear[name] = operation in _DEAR or any(
+            self.is_dear[name] = self._is_call(operation, arguments) or any(
                 self.is_dear[one] and self.reads[one] for one in arguments
             )
         return name
+
+    def _is_call(self, operation: str, arguments: tuple[str, ...]) -> bool:
+        """Return whether an operation calls the mathematical library, or is as long."""
+        if operation in _POWERS:
+            return arguments[_POWERS[operation]] not in self._small_powers
+        return operation in _DEAR
 
     def fixed_lines(self) -> list[str]:
         """Return the assignments of values that no species changes."""
@@ -205,20 +216,9 @@ class _Values:
         """Return whether a value is made of operations on lanes alone."""
         for name in self.needed([result]) & self._calls.keys():
             operation, arguments = self._calls[name]
-            if operation in _POWERS:
-                exponent = arguments[_POWERS[operation]]
-                if self.reads[exponent] or exponent not in self.small_powers:
-                    return False
-            elif operation not in _LANE_TEMPLATES:
+            if operation not in _LANE_TEMPLATES or self._is_call(operation, arguments):
                 return False
         return True
-
-    def mark_small_powers(self, parameters: FloatArray, constants: FloatArray) -> None:
-        """Note which exponents are 2, 3 or 4 at present: powers that are products."""
-        for name in self._sources:
-            values = parameters if name.startswith("p") else constants
-            if values[int(name.lstrip("phc"))] in (2.0, 3.0, 4.0):
-                self.small_powers.add(name)
 
 
 class _Reactions:
@@ -228,13 +228,12 @@ class _Reactions:
         self._network = network
         self.n = network.form.size
         self.n_species = network.highest_order.size
-        self.values = _Values("", "constant")
+        self.values = _Values("", "constant", network.parameters, network.laws.constant)
         self.laws = {
             j: self.values.add(_program_steps(network.laws, j))
             for j in range(self.n)
             if network.laws.start[j] < network.laws.start[j + 1]
         }
-        self.values.mark_small_powers(network.parameters, network.laws.constant)
 
     def is_pair(self, j: int) -> bool:
         """Return whether `propensities.pair_propensity` computes it."""
@@ -358,7 +357,7 @@ def burst_source(network: ReactionArrays, condition: Programs | None = None) -> 
     """
     parts = _Reactions(network)
     lines = ["while True:"]
-    body = _condition_lines(condition)
+    body = _condition_lines(network, condition)
     fixed = [
         f"k{j} = {'coefficient' if parts.is_pair(j) else 'factor'}[{j}]" for j in range(parts.n)
     ]
@@ -442,10 +441,10 @@ class _Condition:
         ]
 
 
-def _condition_lines(condition: Programs | None) -> _Condition | None:
+def _condition_lines(network: ReactionArrays, condition: Programs | None) -> _Condition | None:
     if condition is None or condition.start.size < 2:
         return None
-    values = _Values("h", "condition_constant")
+    values = _Values("h", "condition_constant", network.parameters, condition.constant)
     found = _Condition(values, values.add(_program_steps(condition, 0)))
     found.fixed = found.parameters + found.fixed
     return found
@@ -525,7 +524,7 @@ def _change_lines(parts: _Reactions, style: str = "table") -> tuple[list[str], l
     return table, lines
 
 
-_LANE_HEADER = '''"""Events of one network, in lanes. Written by gillespy_lite, and again if gone."""
+_LANE_HEADER = '''"""Events of one network, in lanes. Written by gillespy_lite, again if gone."""
 
 import numpy as np
 
@@ -607,7 +606,7 @@ class _LaneLaws:
         return lines
 
     def changed(self, reads: frozenset[int]) -> str:
-        """Return the lanes, as bits, in which the reaction that fired changes what a group reads."""
+        """Return the lanes, as bits, that fired a reaction which changes what a group reads."""
         n = self.parts.n
         does = [not reads.isdisjoint(self.parts.changes(j)) for j in range(n)]
         # m(r) holds the lanes that fired a reaction after r: a run of reactions is a difference.
@@ -664,10 +663,10 @@ def lane_burst_source(
 ) -> str:
     """Return the text of a module with the function ``burst`` of one network's lanes.
 
-    Parameters and limits are those of `burst_source`; `run_lane_bursts` calls the function. In lanes
-    a step is the same for all reactions, so laws that can be are computed at every step; the other
-    ones only where they have changed. That choice depends on which exponents are 2, 3 or 4 now,
-    the numbers do not.
+    Parameters and limits are those of `burst_source`, and `width` is how many lanes go through a
+    step together, 8 or 16; `run_lane_bursts` calls the function. Laws of operations that lanes have
+    are computed at every step, the others only where they have changed. Which is which depends on
+    the exponents that are 2, 3 or 4 now; the numbers do not.
     """
     parts = _Reactions(network)
     laws = _LaneLaws(parts)
@@ -681,8 +680,8 @@ def lane_burst_source(
         *(f"s{i} = load(state, {i} * LANES + at)" for i in range(parts.n_species)),
         *laws.lines(),
         *_sum_lines(n),
-        "ra, rb, rc, rd = load(stream, at), load(stream, LANES + at), load(stream, 2 * LANES + at), "
-        "load(stream, 3 * LANES + at)",
+        "ra, rb = load(stream, at), load(stream, LANES + at)",
+        "rc, rd = load(stream, 2 * LANES + at), load(stream, 3 * LANES + at)",
         "word, na, nb, nc, nd = next_words(ra, rb, rc, rd)",
         "waiting = random_exponential(word)",
         "word, na, nb, nc, nd = next_words(na, nb, nc, nd)",
@@ -715,7 +714,7 @@ def lane_burst_source(
         step += laws.update_lines(reads, f"({laws.changed(reads)}) << np.uint64(at)")
     good = [*(f"(a{j} >= 0.0)" for j in laws.number), f"({total} < INF)"]
     step += [f"fault |= bits(~({' & '.join(good)})) << np.uint64(at)"]
-    condition_lines, condition_functions, condition_fixed = _lane_condition(parts, condition)
+    condition_lines, condition_functions, condition_fixed = _lane_condition(network, condition)
     step += condition_lines
     loop = [
         "n_done += 1",
@@ -748,12 +747,12 @@ def lane_burst_source(
 
 
 def _lane_condition(
-    parts: _Reactions, condition: Programs | None
+    network: ReactionArrays, condition: Programs | None
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the lines that find where the condition holds, functions and fixed values for them."""
     if condition is None or condition.start.size < 2:
         return [], [], []
-    values = _Values("h", "condition_constant")
+    values = _Values("h", "condition_constant", network.parameters, condition.constant)
     name = values.add(_program_steps(condition, 0))
     fixed = values.fixed_lines()
     if not values.reads[name]:

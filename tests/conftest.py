@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from gillespy_lite.progress import no_notice_of_compilation
 
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("fresh", derandomize=False)
@@ -17,3 +21,10 @@ _PRINT_OPTIONS = np.get_printoptions()
 def _numbers_print_as_ever() -> None:
     # libroadrunner changes how NumPy prints, for the whole process, when it is imported.
     np.set_printoptions(**_PRINT_OPTIONS)
+
+
+@pytest.fixture(autouse=True)
+def _no_notice_of_compilation() -> Iterator[None]:
+    # What a test reads from the standard error must not depend on the cache of kernels.
+    with no_notice_of_compilation():
+        yield

@@ -138,6 +138,7 @@ print(json.dumps(signatures()))
     names = {name.rsplit(".", 1)[1] for name in answer}
     methods = {f"run_{name}" for name, method in gl.METHODS.items() if method.is_stochastic}
     assert names == methods | {
+        "run_direct_pairs",
         "fill_moments",
         "add_to_histograms",
         "fill_rates",
@@ -226,14 +227,15 @@ def test_second_process_loads_the_kernels_of_every_method():
 import json, time
 started = time.perf_counter()
 import gillespy_lite as gl
+from gillespy_lite.kernels.jit import _KERNELS
 network = gl.Network.parse("species X = 9\\n0 -> X @ 10\\nX -> 0 @ 1")
 found, hits, spent = [], 0, 0.0
 for name in {stochastic!r}:
     found.append(int(gl.simulate(network, 5, method=name, rng=1).final("X")))
     spent = spent or time.perf_counter() - started
-    stats = gl.METHODS[name].kernel.stats
-    hits += sum(stats.cache_hits.values())
-    assert not stats.cache_misses, name
+for one in _KERNELS:
+    hits += sum(one.stats.cache_hits.values())
+    assert not one.stats.cache_misses, one
 print(json.dumps({{"found": found, "hits": hits, "spent": spent}}))
 """,
         GILLESPY_LITE_CACHE_DIR=base,
@@ -242,6 +244,109 @@ print(json.dumps({{"found": found, "hits": hits, "spent": spent}}))
     assert answer["hits"] == len(stochastic)
     # 1.5 s to the first result is the goal, on an idle machine; compiling takes 10 and more.
     assert answer["spent"] < 20.0
+
+
+# Kernels that take a second to compile in place of many; the notice comes after none.
+FIRST_USE = """
+import json, sys
+import numpy as np
+from gillespy_lite import progress
+progress._NOTICE.seconds = 0.0
+from gillespy_lite.kernels.statistics import fill_moments
+means, low, high = np.empty((3, 2)), np.empty((3, 2)), np.empty((3, 2))
+def once(n_values):
+    fill_moments(np.arange(24).reshape(4, 3, 2), np.empty((4, 3, n_values)), np.arange(4), means,
+                 np.empty((3, 2, 2)), low, high)
+once(0)
+print(json.dumps({"timer": str(progress._NOTICE._timer), "error": ""}))
+"""
+
+
+def stderr_of(code: str, cache: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+        env={**os.environ, "GILLESPY_LITE_CACHE_DIR": str(cache)},
+    ).stderr
+
+
+def test_a_compilation_is_announced_and_a_kernel_from_the_disk_is_not(tmp_path):
+    first = stderr_of(FIRST_USE, tmp_path)
+    assert first.startswith("gillespy_lite: compiling fill_moments, once after installing")
+    assert str(tmp_path) in first
+    assert first.count("\n") == 1
+    assert stderr_of(FIRST_USE, tmp_path) == ""
+    # Within the time that is taken for long, nothing is said.
+    quick = FIRST_USE.replace("seconds = 0.0", "seconds = 1e6")
+    assert stderr_of(quick, tmp_path / "other") == ""
+
+
+def test_kernels_from_the_disk_are_loaded_without_the_compiler(tmp_path):
+    # Numba's own way brings in SciPy's linear algebra and some 400 modules first, .3 s.
+    program = (
+        FIRST_USE
+        + """
+print(json.dumps({"modules": [m for m in ("scipy.linalg", "numba.np.linalg") if m in sys.modules]}))
+"""
+    )
+    cold = run_python(program, GILLESPY_LITE_CACHE_DIR=str(tmp_path))
+    assert cold["modules"]
+    warm = run_python(program, GILLESPY_LITE_CACHE_DIR=str(tmp_path))
+    assert warm["modules"] == []
+    # What needs the compiler after that finds it.
+    answer = run_python(
+        program
+        + """
+import numba
+@numba.njit
+def dot(a):
+    return (a @ a)[0, 0]
+print(json.dumps({"dot": dot(2.0 * np.eye(3))}))
+""",
+        GILLESPY_LITE_CACHE_DIR=str(tmp_path),
+    )
+    assert answer["dot"] == 4.0
+
+
+def test_after_warmup_a_first_run_compiles_nothing():
+    # In the cache of the test run, which soon has these kernels in any case.
+    base = str(cache_folder().parent.parent)
+    code = """
+import json
+from gillespy_lite.kernels.jit import n_compiled
+from gillespy_lite.cli import main
+assert main(["warmup"]) == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+        env={**os.environ, "GILLESPY_LITE_CACHE_DIR": base},
+    )
+    *lines, last = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["direct", "direct", "statistics of ensembles"]
+    assert all(line.endswith(" s") for line in lines)
+    assert last.startswith(f"kernels are in {cache_folder()}; ")
+    assert done.stderr == ""
+    answer = run_python(
+        """
+import json
+import gillespy_lite as gl
+from gillespy_lite.kernels.jit import n_compiled
+gl.simulate(gl.models.vilar(), 1.0, rng=1, every_event=True)
+gl.simulate(gl.models.vilar(), 1.0, rng=1, stop_when="A > 3")
+gl.ensemble(gl.models.vilar(), 1.0, 3, rng=1)
+gl.ensemble(gl.models.schlogl(), 0.01, 3, rng=1, statistics=True)
+print(json.dumps({"compiled": n_compiled()}))
+""",
+        GILLESPY_LITE_CACHE_DIR=base,
+    )
+    assert answer["compiled"] == 0
 
 
 def test_changed_kernel_sources_get_a_folder_of_their_own(monkeypatch):

@@ -244,9 +244,7 @@ def drive(plan: RunPlan, n_rows: int, budget: int, capacity: int = 0) -> tuple[l
     """Run `n_rows` trajectories `budget` events at a time; return all outputs and the stops."""
     walker, output, events, n_stops = plan.walker(), plan.output(n_rows, capacity), [], 0
     while True:
-        status = plan.stochastic_method.kernel(
-            plan.compiled.arrays, plan.request, walker, output, 5, budget
-        )
+        status = plan.kernel(plan.compiled.arrays, plan.request, walker, output, 5, budget)
         n = int(walker.counter[N_BUFFERED])
         columns = output.event_time, output.event_counts, output.event_values, output.event_reaction
         events.append([column[:n].copy() for column in columns])

@@ -28,6 +28,7 @@ from laws import (
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.errors import BadPropensityError, IncompleteWarning, MethodError, NetworkError
+from gillespy_lite.kernels.sum_tree import DENSE_LIMIT
 from gillespy_lite.kernels.walking import BUDGET_SPENT, FIRED
 from gillespy_lite.run_plan import plan_run
 
@@ -450,7 +451,7 @@ def blinking(n_pairs: int) -> gl.Network:
 def kept_propensities(plan, walker) -> tuple[np.ndarray | None, float]:
     """Return what a method keeps between events: propensities (or None) and their sum."""
     n = plan.network.n_reactions
-    if plan.method.name == "direct" and n <= 32:
+    if plan.method.name == "direct" and n <= DENSE_LIMIT:
         return np.diff(walker.reals[:n], prepend=0.0), walker.reals[n - 1]
     if plan.method.name == "direct":
         return None, walker.reals[0]

@@ -33,6 +33,7 @@ LAYERS = [
     [
         "methods",
         "compilation",
+        "lane_compilation",
         "event_compilation",
         "jump_compilation",
         "tape_writing",
@@ -40,8 +41,9 @@ LAYERS = [
         *["specialisation_source", "specialisation"],
     ],
     [
-        *["randomness", "memory", "progress", "pace", "workers", "moment_tree", "run_plan"],
-        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn"],
+        *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
+        *["engines", "run_plan"],
+        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],

@@ -25,6 +25,7 @@ import math
 
 import numpy as np
 
+from .bits import as_bits, as_float
 from .jit import inlined, part
 
 __all__ = [
@@ -149,7 +150,7 @@ def uniform(stream):
 @inlined
 def unit_mantissa(stream):
     """Draw uniformly from [1, 2), a multiple of 2**-52: the upper 52 bits as a mantissa."""
-    return np.uint64(BITS_OF_ONE | (_next_bits(stream) >> _U12)).view(np.float64)
+    return as_float(BITS_OF_ONE | (_next_bits(stream) >> _U12))
 
 
 @inlined
@@ -166,9 +167,9 @@ def negative_log(v):
     and log(m) = f - f^2/2 + s (f^2/2 + R(s^2)). No library is called and there is no branch that
     depends on more than one comparison, so that a compiler can do several at once.
     """
-    bits = np.float64(v).view(np.uint64)
+    bits = as_bits(v)
     exponent = np.int64(bits >> _U52) - _BIAS
-    m = np.uint64((bits & MANTISSA) | BITS_OF_ONE).view(np.float64)
+    m = as_float((bits & MANTISSA) | BITS_OF_ONE)
     e = np.float64(exponent)
     if m > ROOT_OF_TWO:
         m, e = 0.5 * m, e + 1.0

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
+from ..kernels.pair_loop import MOST_SPECIES, pair_loop_workspace, run_direct_pairs
 from ..kernels.propensities import pair_propensity, state_law_propensity, state_propensity
 from ..kernels.random import exponential_by_log, uniform_52
 from ..kernels.sum_tree import DENSE_LIMIT, choose_leaf, leaf_offset, tree_size, update_node
 from ..kernels.thinning import window_value
 from .method import ExactMethod
+
+if TYPE_CHECKING:
+    from ..compilation import CompiledNetwork
 
 __all__ = ["Direct", "propose_direct", "update_direct", "workspace_size"]
 
@@ -141,6 +145,10 @@ def workspace_size(n_reactions: int) -> int:
     return 2 * n_reactions if n_reactions <= DENSE_LIMIT else tree_size(n_reactions)
 
 
+def _is_small(n_species: int, n_reactions: int) -> bool:
+    return n_reactions <= DENSE_LIMIT and n_species <= MOST_SPECIES
+
+
 update_direct = direct_update(state_propensity, state_law_propensity)
 run_direct = event_kernel("direct", update_direct, propose_direct)
 run_direct_jumps = jump_kernel("direct", direct_update(window_value, window_value), propose_direct)
@@ -165,6 +173,16 @@ class Direct(ExactMethod):
     kernel: ClassVar[Any] = staticmethod(run_direct)
     jump_kernel: ClassVar[Any] = staticmethod(run_direct_jumps)
 
+    def kernel_for(self, compiled: CompiledNetwork) -> Any:
+        """Return the loop for small networks of mass action, where that is what there is."""
+        n_species, n_reactions = compiled.network.n_species, compiled.arrays.form.size
+        is_pairs = compiled.arrays.law_dependent.size == 0
+        return run_direct_pairs if is_pairs and _is_small(n_species, n_reactions) else self.kernel
+
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
-        """Return the sizes for the cumulative sums or the tree."""
-        return workspace_size(n_reactions), 0
+        """Return the sizes for the cumulative sums or the tree, and for the loop of small ones."""
+        n_reals, n_integers = workspace_size(n_reactions), 0
+        if _is_small(n_species, n_reactions):
+            more_reals, n_integers = pair_loop_workspace(n_species, n_reactions)
+            n_reals = max(n_reals, more_reals)
+        return n_reals, n_integers

@@ -115,6 +115,13 @@ class StochasticMethod(Method):
             return f"reaction {compiled.real_sided[0]} {compiled.why_real()}"
         return super().refusal(compiled)
 
+    def kernel_for(self, compiled: CompiledNetwork) -> Any:
+        """Return the kernel for a network in which nothing moves between events.
+
+        All kernels of a method draw the same trajectories, bit by bit.
+        """
+        return self.kernel
+
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return how many float64 and int64 numbers the kernel needs as scratch."""
         raise NotImplementedError(f"method '{self.name}' does not say what workspace it needs")

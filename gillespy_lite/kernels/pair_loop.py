@@ -1,0 +1,250 @@
+"""The direct method's loop over events for small networks of mass action, two molecules at most.
+
+It draws what `event_loop` with `methods/direct.py` draws, bit by bit, in about half the time. A
+small network is bound by how long one event waits for the one before: counts, propensities, their
+sum, the choice, the counts again. So counts are kept as doubles (whole numbers up to 2**53), as the
+propensities take them; an event adds a row of changes instead of following lists; and nothing else
+is looked at between two sampling times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import apart, inlined, kernel
+from .propensities import fire
+from .random import exponential_by_log, uniform_52
+from .references import refer
+from .walking import (
+    ALL_DONE,
+    BAD_PROPENSITY,
+    BUDGET_SPENT,
+    COMPLETE,
+    EVENT_LIMIT,
+    EVENTS_FULL,
+    FIRED,
+    IN_TROUBLE,
+    LARGEST_COUNT,
+    N_EVENTS,
+    N_RECORDED,
+    OVERFLOW,
+    ROW,
+    TIME,
+    TROUBLE,
+    UNDER_WAY,
+    condition_holds,
+    finish_row,
+    record_event,
+    record_until,
+    start_row,
+)
+
+__all__ = ["MOST_SPECIES", "pair_loop_workspace", "run_direct_pairs"]
+
+# An event adds to all counts, which pays up to about this many.
+MOST_SPECIES = 64
+
+# Unsigned, so that no index is checked for being negative; never mixed with signed numbers.
+_INDEX = np.uint64
+_0, _1, _2, _3, _4 = (np.uint64(k) for k in range(5))
+
+
+def pair_loop_workspace(n_species: int, n_reactions: int) -> tuple[int, int]:
+    """Return how many doubles and integers the loop needs."""
+    slots, width = 4 * max(1, -(-n_reactions // 4)), 4 * -(-(n_species + 1) // 4)
+    return 3 * slots + width * (1 + slots), 2 * slots
+
+
+@inlined
+def _fill_tables(network, none, width, coefficient, shift, first, second, change):
+    """Copy the reactions, padded to whole blocks of four by reactions that never happen."""
+    n = network.form.size
+    for r in range(coefficient.size):
+        coefficient[r], shift[r], first[r], second[r] = 0.0, 0.0, none, none
+    for k in range(change.size):
+        change[k] = 0.0
+    for r in range(n):
+        coefficient[r], shift[r] = network.coefficient[r], network.shift[r]
+        first[r], second[r] = network.first[r], network.second[r]
+        for k in range(network.change_start[r], network.change_start[r + 1]):
+            change[r * width + network.change_species[k]] += network.change[k]
+
+
+@inlined
+def _propensity(coefficient, first, second, shift, counts, r):
+    return coefficient[r] * counts[_INDEX(first[r])] * (counts[_INDEX(second[r])] - shift[r])
+
+
+@inlined
+def _fire_until(
+    n_slots, coefficient, first, second, shift, cumulative, counts, change, stream, time, until,
+    most,
+):  # fmt: skip
+    """Fire events until the next one is later than `until`, or `most` have been fired.
+
+    Return how many were fired, the time reached, and when and where the next event is: at time inf
+    if there is none ever, nan if the sum of the propensities is not finite.
+    """
+    width = _INDEX(counts.size)
+    n_fired = 0
+    while True:
+        # Sums in fours, in the order of `direct_update`.
+        a = _propensity(coefficient, first, second, shift, counts, _0)
+        b = a + _propensity(coefficient, first, second, shift, counts, _1)
+        c = b + _propensity(coefficient, first, second, shift, counts, _2)
+        total = c + _propensity(coefficient, first, second, shift, counts, _3)
+        if n_slots > _4:
+            cumulative[_0], cumulative[_1], cumulative[_2], cumulative[_3] = a, b, c, total
+            r = _4
+            while r < n_slots:
+                p = _propensity(coefficient, first, second, shift, counts, r)
+                q = p + _propensity(coefficient, first, second, shift, counts, r + _1)
+                s = q + _propensity(coefficient, first, second, shift, counts, r + _2)
+                t = s + _propensity(coefficient, first, second, shift, counts, r + _3)
+                cumulative[r] = total + p
+                cumulative[r + _1] = total + q
+                cumulative[r + _2] = total + s
+                total += t
+                cumulative[r + _3] = total
+                r += _4
+        if not 0.0 < total < np.inf:
+            return n_fired, time, (np.inf if total <= 0.0 else np.nan), _0
+        next_time = time + exponential_by_log(stream) / total
+        target = uniform_52(stream) * total
+        # Counting takes as long for every reaction: there is no jump to mispredict.
+        if n_slots > _4:
+            chosen, r = _0, _3
+            while r < n_slots:
+                chosen += _INDEX(cumulative[r] <= target)
+                r += _4
+            chosen <<= _2
+            chosen += (
+                _INDEX(cumulative[chosen] <= target)
+                + _INDEX(cumulative[chosen + _1] <= target)
+                + _INDEX(cumulative[chosen + _2] <= target)
+            )
+        else:
+            chosen = _INDEX(a <= target) + _INDEX(b <= target) + _INDEX(c <= target)
+        if next_time > until or n_fired == most:
+            return n_fired, time, next_time, chosen
+        time = next_time
+        n_fired += 1
+        row = chosen * width
+        i = _0
+        while i < width:
+            k = row + i
+            w, x = counts[i] + change[k], counts[i + _1] + change[k + _1]
+            y, z = counts[i + _2] + change[k + _2], counts[i + _3] + change[k + _3]
+            counts[i], counts[i + _1], counts[i + _2], counts[i + _3] = w, x, y, z
+            i += _4
+
+
+@inlined
+def _largest(numbers):
+    largest = 1
+    for k in range(numbers.size):
+        largest = max(largest, numbers[k])
+    return largest
+
+
+@inlined
+def _faulty_reaction(n, coefficient, first, second, shift, counts):
+    total = 0.0
+    for r in range(n):
+        total += _propensity(coefficient, first, second, shift, counts, _INDEX(r))
+        if not total < np.inf:
+            return r
+    return n - 1
+
+
+# Compiled once each, and not merged into the loop.
+_start_row = apart(start_row)
+_record_until = apart(record_until)
+_record_event = apart(record_event)
+_condition_holds = apart(condition_holds)
+
+
+@kernel
+def run_direct_pairs(network, request, walker, output, first_index, budget):
+    """Sample trajectories event by event; see `event_loop` for what a kernel does and returns."""
+    # What is not in the loop takes the groups by reference, which is compiled in half the time.
+    arrays, wanted, place, target = refer(network), refer(request), refer(walker), refer(output)
+    times, counter, parameters = request.times, walker.counter, network.parameters
+    n_reactions, n_times = network.form.size, request.times.size
+    state, n_counts = walker.state, walker.state.size
+    slots, width = 4 * max(1, (n_reactions + 3) // 4), 4 * ((n_counts + 3) // 4)
+    coefficient, shift = walker.reals[:slots], walker.reals[slots : 2 * slots]
+    cumulative = walker.reals[2 * slots : 3 * slots]
+    counts = walker.reals[3 * slots : 3 * slots + width]
+    change = walker.reals[3 * slots + width : 3 * slots + width * (1 + slots)]
+    first, second = walker.integers[:slots], walker.integers[slots : 2 * slots]
+    _fill_tables(arrays, n_counts - 1, width, coefficient, shift, first, second, change)
+    gain = _largest(network.change)
+    is_watched = request.every_event or request.condition.start.size > 1
+    for row in range(counter[ROW], output.outcome.size):
+        if counter[UNDER_WAY] == 0:
+            _start_row(wanted, place, parameters, target, row, first_index, n_reactions)
+            budget -= n_times
+        for i in range(width):
+            counts[i] = np.float64(state[i]) if i < n_counts else 0.0
+        time, fired, safe = walker.clock[TIME], counter[FIRED], 0
+        n_recorded, n_events = counter[N_RECORDED], counter[N_EVENTS]
+        while True:
+            if is_watched and _condition_holds(wanted, place, parameters, time):
+                # The path is held at the state that met the condition.
+                _record_until(wanted, place, parameters, target, row, n_recorded, np.inf)
+                output.hitting_time[row] = time
+                outcome = COMPLETE
+                break
+            if safe <= 0:
+                # So many events certainly leave every count at or below the largest.
+                safe = (LARGEST_COUNT - _largest(state)) // gain
+            most = 0 if is_watched else max(0, min(budget - 1, safe, request.max_events - n_events))
+            n_fired, time, next_time, reaction = _fire_until(
+                _INDEX(slots), coefficient, first, second, shift, cumulative, counts, change,
+                walker.stream, time, times[n_recorded], most,
+            )  # fmt: skip
+            n_events += n_fired
+            budget -= n_fired
+            safe -= n_fired
+            for i in range(n_counts):
+                state[i] = np.int64(counts[i])
+            if np.isnan(next_time):
+                counter[TROUBLE] = _faulty_reaction(
+                    n_reactions, coefficient, first, second, shift, counts
+                )
+                outcome = BAD_PROPENSITY
+                break
+            if times[n_recorded] < next_time:
+                n_recorded = _record_until(
+                    wanted, place, parameters, target, row, n_recorded, next_time
+                )
+                if n_recorded == n_times:
+                    outcome = COMPLETE
+                    break
+            if n_events == request.max_events:
+                outcome = EVENT_LIMIT
+                break
+            time, fired = next_time, np.int64(reaction)
+            n_events += 1
+            budget -= 1
+            safe -= 1
+            if not fire(arrays, fired, state):
+                counter[TROUBLE] = fired
+                outcome = OVERFLOW
+                break
+            for k in range(network.change_start[fired], network.change_start[fired + 1]):
+                species = network.change_species[k]
+                counts[species] = np.float64(state[species])
+            full = False
+            if request.every_event:
+                full = _record_event(wanted, place, parameters, target, time, fired)
+            if full or budget <= 0:
+                walker.clock[TIME], counter[FIRED] = time, fired
+                counter[N_RECORDED], counter[N_EVENTS] = n_recorded, n_events
+                return EVENTS_FULL if full else BUDGET_SPENT
+        walker.clock[TIME], counter[N_RECORDED] = time, n_recorded
+        finish_row(place, target, row, outcome, n_events)
+        if outcome != COMPLETE:
+            return IN_TROUBLE
+    return ALL_DONE

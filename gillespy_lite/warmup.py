@@ -1,0 +1,83 @@
+"""Compiling kernels ahead of the first run: small runs that need them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .dsl import parse_network
+from .ensembles import ensemble
+from .kernels.jit import n_compiled
+from .methods import METHODS, StochasticMethod
+from .progress import no_notice_of_compilation
+from .simulation import simulate
+
+__all__ = ["Warmed", "warm_up"]
+
+_MASS_ACTION = "species A = 3, B\n0 -> A @ 1\n2 A <-> B @ 1, 1\nA -> 0 @ 1"
+_RATE_LAWS = "species A = 3\n0 => A @ 1/(1 + A)\nA -> 0 @ 1"
+_MOVING = "species A = 3\n0 -> A @ 1 + t\nA -> 0 @ 1"
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What one of the small runs took."""
+
+    what: str
+    n_compiled: int  # kernels that were not on the disk
+    seconds: float
+
+
+def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def small_ensemble(text: str, method: str, **options: Any) -> Callable[[], Any]:
+        how = {"method": method, "engine": "table", "rng": 1, **options}
+        return lambda: ensemble(parse_network(text), 0.1, 2, **how)
+
+    for name, method in METHODS.items():
+        if name != "direct" and not everything:
+            continue
+        if not issubclass(method, StochasticMethod):
+            yield (
+                f"{name}: rate equations",
+                partial(simulate, parse_network(_RATE_LAWS), 0.1, method=name),
+            )
+            continue
+        if name == "direct":
+            yield "direct: small mass-action networks", small_ensemble(_MASS_ACTION, name)
+            yield "direct: ensembles in lanes", small_ensemble(_MASS_ACTION, name, engine="lanes")
+        yield f"{name}: other networks", small_ensemble(_RATE_LAWS, name)
+        if everything and method.jump_kernel is not None:
+            yield f"{name}: what moves between events", small_ensemble(_MOVING, name)
+    yield "statistics of ensembles", small_ensemble(_MASS_ACTION, "direct", statistics=True)
+
+
+def warm_up(
+    everything: bool = False, report: Callable[[Warmed], object] = lambda warmed: None
+) -> list[Warmed]:
+    """Compile the kernels that first runs need, and keep them on the disk.
+
+    Parameters
+    ----------
+    everything : bool, optional
+        Those of all methods, and of rates that move between events; otherwise those of the default
+        method and of statistics.
+    report : callable, optional
+        Called with each `Warmed` as soon as it is known.
+
+    Returns
+    -------
+    list of Warmed
+        What was run, how many kernels were compiled for it, and how long it took.
+    """
+    done = []
+    with no_notice_of_compilation():
+        for what, run in _runs(everything):
+            before, started = n_compiled(), time.perf_counter()
+            run()
+            warmed = Warmed(what, n_compiled() - before, time.perf_counter() - started)
+            report(warmed)
+            done.append(warmed)
+    return done

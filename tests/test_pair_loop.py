@@ -1,0 +1,192 @@
+"""The loop for small mass-action networks gives what the general loop gives, bit by bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gillespy_lite as gl
+from gillespy_lite.kernels.pair_loop import MOST_SPECIES, run_direct_pairs
+from gillespy_lite.kernels.sum_tree import DENSE_LIMIT
+from gillespy_lite.kernels.walking import (
+    ALL_DONE,
+    BUDGET_SPENT,
+    EVENT_LIMIT,
+    EVENTS_FULL,
+    IN_TROUBLE,
+    N_BUFFERED,
+    N_EVENTS,
+    N_RECORDED,
+    OVERFLOW,
+    TIME,
+    TROUBLE,
+)
+from gillespy_lite.methods.direct import run_direct
+from gillespy_lite.run_plan import RunPlan, plan_run
+
+ALL_AT_ONCE = 10**12
+
+
+def random_network(seed: int, n_species: int, n_reactions: int) -> gl.Network:
+    """Return a network of every kind of mass action with at most two molecules."""
+    rng = np.random.default_rng(seed)
+    names = [f"S{i}" for i in range(n_species)]
+
+    def side(at_most: int) -> str:
+        one, other = rng.choice(names, size=2)
+        return ["0", one, f"{one} + {other}", f"2 {one}"][rng.integers(0, at_most + 2)]
+
+    lines = [f"species {', '.join(f'{name} = {rng.integers(0, 40)}' for name in names)}"]
+    # Nothing grows without end: what makes two of one is slow, and everything decays.
+    lines += [f"{side(2)} -> {side(1)} @ {rng.uniform(0.01, 0.2):.3f}" for _ in range(n_reactions)]
+    lines += [f"observe total = {' + '.join(names)}"]
+    return gl.Network.parse("\n".join(lines))
+
+
+def plan(network: gl.Network, t: Any = (0.0, 0.5, 2.0, 5.0), **options: Any) -> RunPlan:
+    arguments: dict[str, Any] = {
+        "method": "direct", "rng": 3, "seed": None, "outputs": None, "stop_when": None,
+        "max_events": None, "every_event": False, "method_options": {},
+    }  # fmt: skip
+    return plan_run(network, t, **{**arguments, **options})
+
+
+def drive(kernel: Any, plan: RunPlan, n_rows: int = 5, budget: int = ALL_AT_ONCE) -> dict[str, Any]:
+    """Run a kernel to its end, however often it stops; return all that it wrote."""
+    walker = plan.walker()
+    output = plan.output(n_rows, 64 if plan.request.every_event else 0)
+    statuses, events = [], []
+    while True:
+        status = int(kernel(plan.arrays, plan.request, walker, output, 2, budget))
+        statuses.append(status)
+        n = int(walker.counter[N_BUFFERED])
+        events += list(
+            zip(
+                output.event_time[:n].tolist(),
+                output.event_counts[:n].tolist(),
+                output.event_values[:n].tolist(),
+                output.event_reaction[:n].tolist(),
+                strict=True,
+            )
+        )
+        walker.counter[N_BUFFERED] = 0
+        if status == IN_TROUBLE:
+            counter = walker.counter[[TROUBLE, N_EVENTS, N_RECORDED]].tolist()
+            events.append((*counter, float(walker.clock[TIME]), walker.state.tolist()))
+        if status == ALL_DONE:
+            break
+    return {
+        "statuses": statuses,
+        "events": events,
+        "recorded": [row.tolist() for row in output.counts[output.outcome == 1]],
+        "values": [row.tolist() for row in output.values[output.outcome == 1]],
+        "outcome": output.outcome.tolist(),
+        "hit": str(output.hitting_time.tolist()),
+        "n_events": output.n_events.tolist(),
+        "stream": walker.stream.tolist(),
+        "state": walker.state.tolist(),
+        "time": float(walker.clock[TIME]),
+    }
+
+
+# Sizes on both sides of what changes the shape of the loop: blocks of four reactions, rows of four
+# counts (the state has one more entry than there are species).
+SIZES = [(1, 1), (1, 2), (2, 3), (3, 4), (4, 5), (7, 8), (8, 9), (9, 31), (20, 63), (64, 64)]
+RUNS: dict[str, dict[str, Any]] = {
+    "grid": {},
+    "one time": {"t": [4.0], "stop_when": "total > 1000"},
+    "observables": {"outputs": ["S0", "total"]},
+    "every event": {"every_event": True, "n_rows": 1, "outputs": ["total", "S0"]},
+    "condition": {"stop_when": "total - S0 == 3 or total < 8"},
+    "condition and every event": {"stop_when": "S0 == 1", "every_event": True, "n_rows": 1},
+    "limit": {"max_events": 40, "t": [0.0, 200.0]},
+    "small budget": {"budget": 7},
+    "budget of one": {"budget": 1, "t": [0.0, 0.4, 1.0], "n_rows": 2},
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_loop_for_small_networks_repeats_the_general_one(size, run):
+    options = dict(RUNS[run])
+    driving = {key: options.pop(key) for key in ("n_rows", "budget") if key in options}
+    one = plan(random_network(sum(size), *size), **options)
+    assert one.kernel is run_direct_pairs
+    expected = drive(run_direct, one, **driving)
+    assert drive(run_direct_pairs, one, **driving) == expected
+    if size[1] > 4 and not {"stop_when", "n_rows"} & RUNS[run].keys():
+        assert max(expected["n_events"]) > 20
+    if run == "condition" and size[1] > 4:
+        assert "nan" not in expected["hit"] or max(expected["n_events"]) > 20
+    if run == "limit" and size[1] > 8:
+        assert EVENT_LIMIT in expected["outcome"]
+    if run == "small budget" and size[1] > 4:
+        assert BUDGET_SPENT in expected["statuses"]
+    if run == "every event" and size[1] > 8:
+        assert EVENTS_FULL in expected["statuses"]
+
+
+@pytest.mark.parametrize("run", ["grid", "every event", "condition"])
+@pytest.mark.parametrize("size", [(3, 4), (9, 31)], ids=str)
+def test_the_compiled_loop_repeats_its_python_source(size, run):
+    options = dict(RUNS[run])
+    driving = {key: options.pop(key) for key in ("n_rows", "budget") if key in options}
+    one = plan(random_network(7, *size), t=[0.0, 0.2, 0.6], **{**options, "outputs": ["total"]})
+    assert drive(run_direct_pairs.py_func, one, **driving) == drive(
+        run_direct_pairs, one, **driving
+    )
+
+
+def test_counts_at_the_largest_are_reached_and_not_passed():
+    # 2**53 - 3 and gains of 2: an overflow after two events, whichever loop runs.
+    network = gl.Network.parse(f"species A = {2**53 - 3}, B\n0 -> 2 A @ 1\nB -> 0 @ 1")
+    one = plan(network, t=[0.0, 50.0])
+    expected = drive(run_direct, one)
+    assert set(expected["outcome"]) == {OVERFLOW}
+    assert expected["n_events"] == [2] * 5
+    assert drive(run_direct_pairs, one) == expected
+    # Far below, nothing is looked at for many events; this one passes the limit on its way.
+    network = gl.Network.parse(f"species A = {2**53 - 4001}, B\n0 -> 2 A @ 100\nA -> A + B @ 1e-16")
+    one = plan(network, t=[0.0, 50.0])
+    expected = drive(run_direct, one)
+    assert set(expected["outcome"]) == {OVERFLOW}
+    assert drive(run_direct_pairs, one) == expected
+
+
+def test_a_sum_of_propensities_that_is_infinite_is_told_with_its_reaction():
+    text = (
+        "species A = 100000, B = 100000\nA -> 0 @ 1\nA + B -> 0 @ 1e300\nB -> 0 @ 1\n2 B -> 0 @ 1"
+    )
+    one = plan(gl.Network.parse(text), t=[0.0, 1.0])
+    expected = drive(run_direct, one)
+    assert expected["events"][0][0] == 1
+    assert drive(run_direct_pairs, one) == expected
+    with pytest.raises(gl.errors.BadPropensityError, match=r"A \+ B"):
+        gl.simulate(gl.Network.parse(text), 1, method="direct", rng=1)
+
+
+def test_no_draw_is_made_in_an_absorbing_state():
+    one = plan(gl.Network.parse("species A = 5, B\nA -> B @ 1"), t=[0.0, 1e6, 2e6])
+    expected = drive(run_direct, one)
+    assert drive(run_direct_pairs, one) == expected
+    assert expected["n_events"] == [5] * 5
+
+
+def test_the_loop_runs_for_small_networks_of_mass_action_alone():
+    def kernel(text: str, **options: Any) -> Any:
+        return plan(gl.Network.parse(text), **options).kernel
+
+    def chain(n_species: int, n_reactions: int) -> str:
+        names = [f"S{i}" for i in range(n_species)]
+        return f"species {', '.join(names)}\n" + "0 -> S0 @ 1\n" * n_reactions
+
+    assert kernel("species A\n0 -> A @ 1\n2 A -> 0 @ 1") is run_direct_pairs
+    assert kernel("species A\n0 -> A @ 1\n2 A -> 0 @ 1", stop_when="A > 3") is run_direct_pairs
+    assert kernel("species A\n0 -> A @ 1\n3 A -> 0 @ 1") is run_direct
+    assert kernel("species A\n0 => A @ 1/(1 + A)\nA -> 0 @ 1") is run_direct
+    assert kernel("species A\n0 -> A @ 1 + t") is not run_direct_pairs
+    assert kernel(chain(MOST_SPECIES, DENSE_LIMIT)) is run_direct_pairs
+    assert kernel(chain(MOST_SPECIES + 1, DENSE_LIMIT)) is run_direct
+    assert kernel(chain(MOST_SPECIES, DENSE_LIMIT + 1)) is run_direct
