@@ -27,6 +27,7 @@ __all__ = [
     "SpecialisedKernel",
     "SpecialisedLanes",
     "can_specialise",
+    "compile_seconds_estimate",
     "specialised_kernel",
     "specialised_lanes",
 ]
@@ -123,6 +124,18 @@ def specialised_lanes(
 ) -> SpecialisedLanes:
     """Return the lanes of a network, for many trajectories; arguments as above."""
     return _kernel(SpecialisedLanes, lane_burst_source, compiled, condition)
+
+
+def compile_seconds_estimate(compiled: CompiledNetwork, *, lanes: bool) -> float:
+    """Return about how many seconds a kernel of a network takes to compile.
+
+    A function of the network alone, so that what follows from it is the same on every machine.
+    Measured in processor time on rings of 3 to 64 reactions with and without laws, seconds: scalar
+    0.3, 1.1 (20 reactions), 3.8 (64), 6.7 (64, and 288 operations of laws); lanes 0.3, 0.8, 2.4 and
+    3.7. The fit is within 40 % of these.
+    """
+    n, size = compiled.arrays.form.size, n_operations(compiled.arrays.laws)
+    return 0.3 + 0.03 * n + 0.004 * size if lanes else 0.3 + 0.05 * n + 0.01 * size
 
 
 _Kind = TypeVar("_Kind", bound=_Generated)

@@ -52,6 +52,7 @@ from gillespy_lite.run_plan import RunPlan, plan_run
 from gillespy_lite.specialisation import (
     SpecialisedKernel,
     can_specialise,
+    compile_seconds_estimate,
     specialised_kernel,
     specialised_lanes,
 )
@@ -506,6 +507,17 @@ def test_deep_and_long_laws_are_written_as_lines_and_run():
         f"species X = 4, Y = 3\nX => Y @ {rate}\nY -> X @ 1\n0 => X @ {'+'.join(['Y/900'] * 700)}"
     )
     assert_same(plan_for(gl.Network.parse(text), [0, 1, 2]))
+
+
+def test_the_estimate_of_compilation_grows_with_the_network_and_is_the_same_for_relatives():
+    def estimates(text: str) -> tuple[float, float]:
+        compiled = compile_network(gl.Network.parse(text))
+        return tuple(compile_seconds_estimate(compiled, lanes=lanes) for lanes in (False, True))
+
+    small, large = estimates("species X\n0 -> X @ 1"), estimates(ring(62))
+    assert 0.2 < small[1] <= small[0] < 0.5
+    assert 1.5 < large[1] < large[0] < 5.0
+    assert estimates(MIXED) == estimates(MIXED.replace("Vmax = 2", "Vmax = 9"))
 
 
 # ---- Files --------------------------------------------------------------------------------------

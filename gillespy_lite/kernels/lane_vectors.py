@@ -237,8 +237,8 @@ def _loading(function: Any, width: int) -> None:
         return builder.load(pointer, align=8)
 
 
-for _function, _width in ((load, LANES), (load_8, 8), (load_16, 16)):
-    _loading(_function, _width)
+for _loader, _width in ((load, LANES), (load_8, 8), (load_16, 16)):
+    _loading(_loader, _width)
 
 
 def store(array, place, value):
@@ -294,8 +294,8 @@ def _repeating(function: Any, width: int) -> None:
         return _as_lanes(context, builder, args[0], sig.args[0], lanes)
 
 
-for _function, _width in ((everywhere, LANES), (everywhere_8, 8), (everywhere_16, 16)):
-    _repeating(_function, _width)
+for _repeater, _width in ((everywhere, LANES), (everywhere_8, 8), (everywhere_16, 16)):
+    _repeating(_repeater, _width)
 
 
 def select(where, one, other):
