@@ -48,7 +48,16 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import models, ode_rnn, plotting
     from .ensembles import ensemble, replay
-    from .methods import METHODS, Direct, FirstReaction, Method, NextReaction, Ode, TauLeaping
+    from .methods import (
+        METHODS,
+        Direct,
+        ExactLeaping,
+        FirstReaction,
+        Method,
+        NextReaction,
+        Ode,
+        TauLeaping,
+    )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
 
@@ -60,6 +69,7 @@ __all__ = [
     "Ensemble",
     "EnsembleStatistics",
     "Event",
+    "ExactLeaping",
     "Experiment",
     "FirstReaction",
     "FormatError",
@@ -111,7 +121,16 @@ _HOMES = {
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
     ),
     **dict.fromkeys(
-        ("METHODS", "Direct", "FirstReaction", "Method", "NextReaction", "Ode", "TauLeaping"),
+        (
+            "METHODS",
+            "Direct",
+            "ExactLeaping",
+            "FirstReaction",
+            "Method",
+            "NextReaction",
+            "Ode",
+            "TauLeaping",
+        ),
         "methods",
     ),
 }

@@ -21,6 +21,7 @@ from .kernels.rate_equations import RateEquations
 from .kernels.sum_tree import ARITY, DENSE_LIMIT, first_leaf
 from .mass_action import propensity_expression, rate_expression
 from .network import Network, Reaction
+from .operations import CONDITIONS
 from .rate_laws import Call, Expression, Number, Symbol
 from .reactions import Terms
 
@@ -46,7 +47,7 @@ __all__ = [
 _MOST_ENTRIES = 2_000_000
 
 # What jumps while its arguments change smoothly.
-_JUMPING = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"})
+_JUMPING = CONDITIONS | {"floor", "ceil"}
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]

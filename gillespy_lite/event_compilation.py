@@ -19,6 +19,7 @@ from .kernels.event_handling import (
     EventStore,
 )
 from .network import Network
+from .operations import CONDITIONS
 from .rate_laws import Call, Expression, Number, Symbol
 
 __all__ = [
@@ -29,8 +30,6 @@ __all__ = [
     "event_store",
     "event_trouble",
 ]
-
-_TRUTHS = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def _flags(values: Iterable[bool]) -> np.ndarray:
 
 def _as_truth(trigger: Expression) -> Expression:
     """Return a trigger whose value is 0 or 1."""
-    if isinstance(trigger, Call) and trigger.operation in _TRUTHS:
+    if isinstance(trigger, Call) and trigger.operation in CONDITIONS:
         return trigger
     return Call("!=", (trigger, Number(0.0)))
 

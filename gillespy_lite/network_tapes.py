@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from .compilation import propensity_expression, rate_expression, state_change_matrix
 from .expressions import Call, Expression, Number, Symbol
+from .kernels.rate_equations import FADE
 from .kernels.tapes import Tape
 from .network import Network
 from .tape_writing import Combination, Place, TapeWriter
@@ -21,7 +22,6 @@ __all__ = [
 ]
 
 # As in kernels/rate_equations: a `=>` reaction fades out over this many molecules of a reactant.
-_FADE = 1e-6
 
 _Built = TypeVar("_Built")
 
@@ -83,7 +83,7 @@ def _faded(network: Network, reaction: int, rate: Expression, writer: TapeWriter
         if name in network.variable_names:
             continue
         if writer.expression(rate.substitute({name: Number(0.0)})):
-            present = Call("max", (Number(0.0), Symbol(name) / Number(_FADE)))
+            present = Call("max", (Number(0.0), Symbol(name) / Number(FADE)))
             rate = rate * Call("min", (Number(1.0), present))
     return rate
 

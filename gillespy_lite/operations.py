@@ -15,6 +15,7 @@ __all__ = [
     "AND",
     "ATOM",
     "COMPARISON",
+    "CONDITIONS",
     "FUNCTION_LIKE",
     "NOT",
     "OPERATIONS",
@@ -131,6 +132,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "factorial": Operation(1, _factorial, ATOM, "!"),
     "mratio": Operation(3, _mratio, ATOM, r"\operatorname{mratio}"),
 }
+
+# What is true or false: the operations that a trigger or a condition of a run may begin with.
+CONDITIONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
 
 # What is written f(x).
 FUNCTION_LIKE = frozenset(name for name, known in OPERATIONS.items() if known.precedence == ATOM)

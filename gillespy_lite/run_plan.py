@@ -53,6 +53,7 @@ from .lane_compilation import lane_walker
 from .memory import require_memory
 from .methods import METHODS, Method, StochasticMethod
 from .network import Network
+from .operations import CONDITIONS
 from .pace import STANDSTILL
 from .randomness import stream_key, take_entropy
 from .rate_laws import Call, Expression, Symbol, did_you_mean
@@ -64,7 +65,6 @@ __all__ = ["RunPlan", "check_times", "choose_method", "plan_run", "trouble"]
 
 DEFAULT_N_TIMES = 101
 NO_EVENT_LIMIT = 2**62
-_CONDITIONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class RunPlan:
             stream=np.zeros(4, dtype=np.uint64),
             clock=np.zeros(N_CLOCKS),
             counter=np.zeros(N_COUNTERS, dtype=np.int64),
-            stack=np.zeros(self.stack_depth),
+            # Twice as deep as a program needs: the range of one has a lower and an upper end.
+            stack=np.zeros(2 * self.stack_depth),
             reals=np.zeros(n_reals),
             integers=np.zeros(n_integers, dtype=np.int64),
         )
@@ -411,7 +412,7 @@ def _check_outputs(
 
 def _check_condition(network: Network, condition: str | Expression, method: Method) -> Expression:
     expression = parse_expression(condition) if isinstance(condition, str) else condition
-    if not isinstance(expression, Call) or expression.operation not in _CONDITIONS:
+    if not isinstance(expression, Call) or expression.operation not in CONDITIONS:
         raise NetworkError(f"stop_when must be a condition such as 'X >= 80', not '{expression}'")
     try:
         symbols = network.expanded(expression).symbols()
@@ -497,6 +498,12 @@ def trouble(
             f"{label(network, reaction)} is {value:g} {where}; a propensity must be a finite "
             "number, 0 or more"
         )
+    if outcome == BOUND_BROKEN:
+        return SimulationError(
+            f"the rate '{network.reactions[reaction].rate}' of reaction {label(network, reaction)} "
+            f"is outside the bounds worked out for it {where}. The result would be wrong; please "
+            "report this network"
+        )
     if plan.jumps is not None:
         found = _jump_trouble(plan, plan.jumps, walker, outcome, where)
         if found is not None:
@@ -527,7 +534,7 @@ def _jump_trouble(
             "small for the time in double precision. Its rate may be infinite or no number there, "
             "or too stiff; check it, or choose larger tolerances (rtol, atol)"
         )
-    if outcome not in (UNBOUNDED, BOUND_BROKEN, NEGATIVE_COUNT, BAD_DELAY):
+    if outcome not in (UNBOUNDED, NEGATIVE_COUNT, BAD_DELAY):
         return None
     named = f"reaction {label(network, culprit)}"
     if outcome == UNBOUNDED:
@@ -535,11 +542,6 @@ def _jump_trouble(
             f"the rate '{network.reactions[culprit].rate}' of {named} has no bound near "
             f"t = {float(walker.clock[WINDOW_END]):.9g}: it grows without end, or is no number "
             f"there. This was found {where}. Give it a bound, for example with min"
-        )
-    if outcome == BOUND_BROKEN:
-        return SimulationError(
-            f"the rate '{network.reactions[culprit].rate}' of {named} is above the bound worked "
-            f"out for it {where}. The result would be wrong; please report this network"
         )
     if outcome == NEGATIVE_COUNT:
         return SimulationError(

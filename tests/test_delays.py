@@ -12,7 +12,9 @@ from gillespy_lite.errors import SimulationError
 from gillespy_lite.kernels.delays import DELAY_CODES
 from gillespy_lite.reactions import DELAY_LAWS
 
-EXACT = sorted(name for name, method in gl.METHODS.items() if method.is_exact)
+EXACT = sorted(
+    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_events
+)
 SMALLEST = ALPHA / 150
 T_ENDS = (1.0, 2.5, 6.0)
 K = 8.0

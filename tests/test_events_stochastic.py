@@ -9,7 +9,9 @@ from laws import ALPHA, binomial_pvalue, chi_square_pvalue, poisson_law
 import gillespy_lite as gl
 from gillespy_lite.errors import SimulationError
 
-EXACT = sorted(name for name, method in gl.METHODS.items() if method.is_exact)
+EXACT = sorted(
+    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_events
+)
 SMALLEST = ALPHA / 30
 
 

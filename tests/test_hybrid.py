@@ -10,7 +10,9 @@ from scipy import integrate
 import gillespy_lite as gl
 from gillespy_lite.errors import SimulationError
 
-EXACT = sorted(name for name, method in gl.METHODS.items() if method.is_exact)
+EXACT = sorted(
+    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_events
+)
 SMALLEST = ALPHA / 60
 N = 4000
 

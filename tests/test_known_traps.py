@@ -34,6 +34,7 @@ from gillespy_lite.run_plan import plan_run
 
 STOCHASTIC = [name for name, method in gl.METHODS.items() if method.is_stochastic]
 EXACT = [name for name in STOCHASTIC if gl.METHODS[name].is_exact]
+JUMPING = [name for name in EXACT if gl.METHODS[name].supports_events]
 # Leaping by default, by fixed steps that are far too long, and as carelessly as its options allow.
 LEAPING = [{}, {"tau": 0.7}, {"epsilon": 0.9, "critical_count": 0, "leap_worth": 1e-9}]
 # Every method, and every way of leaping.
@@ -201,7 +202,7 @@ TIME_DEPENDENT_MEANS = {
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("method", [*EXACT, "auto"])
+@pytest.mark.parametrize("method", [*JUMPING, "auto"])
 @pytest.mark.parametrize("case", TIME_DEPENDENT)
 def test_time_dependent_rates_are_sampled_and_never_frozen(method, case):
     mean = TIME_DEPENDENT_MEANS[case]
@@ -236,7 +237,7 @@ def test_leaping_refuses_time_dependent_rates_by_name(case):
 # ---- A rule that never fires after extinction ----------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [*EXACT, "auto"])
+@pytest.mark.parametrize("method", [*JUMPING, "auto"])
 def test_event_fires_after_extinction_and_the_grid_is_filled(method):
     network = gl.Network.parse("species A = 20, B\nA -> 0 @ 2\nat t >= 50: B = 7, A = 3")
     runs = gl.ensemble(network, [0, 10, 49.9, 50, 60, 100], 200, method=method, rng=1)
@@ -451,9 +452,10 @@ def blinking(n_pairs: int) -> gl.Network:
 def kept_propensities(plan, walker) -> tuple[np.ndarray | None, float]:
     """Return what a method keeps between events: propensities (or None) and their sum."""
     n = plan.network.n_reactions
-    if plan.method.name == "direct" and n <= DENSE_LIMIT:
+    like_direct = plan.method.name in ("direct", "exact_leaping")
+    if like_direct and n <= DENSE_LIMIT:
         return np.diff(walker.reals[:n], prepend=0.0), walker.reals[n - 1]
-    if plan.method.name == "direct":
+    if like_direct:
         return None, walker.reals[0]
     return walker.reals[:n], walker.reals[:n].sum()
 

@@ -13,7 +13,9 @@ from scipy import integrate, linalg
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_rate_equations, state_change_matrix
 from gillespy_lite.errors import MethodError, NetworkError, SimulationError
+from gillespy_lite.kernels.rate_equations import FADE
 from gillespy_lite.methods.ode import _SPARSE_FROM, Ode, RateEquationSystem
+from gillespy_lite.results import columns
 
 SOLVERS = ["LSODA", "BDF", "Radau"]
 
@@ -423,3 +425,8 @@ def test_a_relative_with_other_parameters_has_its_own_solution():
     for k in (0.7, 0.1, 2.0):
         found = gl.simulate(network.with_parameters(k=k), [0.0, 1.0], method="ode")["X"][-1]
         assert_allclose(found, 100.0 * math.exp(-1.5 * k), rtol=1e-6)
+
+
+def test_laws_fade_alike_in_kernels_and_in_results():
+    # `results` may not import kernels, so the number stands in both.
+    assert columns.FADE == FADE

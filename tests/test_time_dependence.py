@@ -21,7 +21,9 @@ from gillespy_lite.kernels.walking import (
 )
 from gillespy_lite.run_plan import RunPlan, plan_run
 
-EXACT = sorted(name for name, method in gl.METHODS.items() if method.is_exact)
+EXACT = sorted(
+    name for name, method in gl.METHODS.items() if method.is_exact and method.supports_events
+)
 N_PVALUES = 60
 SMALLEST = ALPHA / N_PVALUES
 

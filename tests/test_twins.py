@@ -78,6 +78,16 @@ LEAPING_RUNS = [
     {"name": "rate laws", "t": [0.0, 2.0], "n": 2, "leap_worth": 1e-9, "epsilon": 0.3},
     {"name": "three molecules", "t": [0.0, 1.0], "n": 2, "leap_worth": 1e-9, "epsilon": 0.2},
 ]
+# A margin of 0 leaves the box often, so that all points of a leap are gone through.
+EAGER = {"leap_worth": 0.5, "single_steps": 1}
+EXACT_LEAPING_RUNS = [
+    {"name": "leaping", "t": [0.0, 0.01, 0.2, 0.4], "n": 2},
+    {"name": "leaping", "t": [0.0, 0.2], "every_event": True, "doubtful": 9.0},
+    {"name": "leaping", "t": [0.0, 0.1], "n": 2, "stop_when": "C > 500", "margin": 0.0},
+    {"name": "two molecules", "t": [0.0, 2.0], "n": 2, "margin": 0.0, **EAGER},
+    {"name": "rate laws", "t": [0.0, 2.0], "n": 2, "stop_when": "total > 40", **EAGER},
+    {"name": "three molecules", "t": [0.0, 1.0], "n": 2, "margin": 1.0, **EAGER},
+]
 
 
 def run_arrays(method: str, run: dict[str, object]) -> dict[str, np.ndarray]:
@@ -239,7 +249,7 @@ def all_arrays() -> dict[str, np.ndarray]:
 
 def runs_of(method: str) -> list[dict[str, object]]:
     # The runs with options of leaping are for the method that has these options.
-    return RUNS + LEAPING_RUNS if method == "tau_leaping" else RUNS
+    return RUNS + {"tau_leaping": LEAPING_RUNS, "exact_leaping": EXACT_LEAPING_RUNS}.get(method, [])
 
 
 @pytest.fixture(scope="module")

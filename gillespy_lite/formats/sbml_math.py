@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 from ..errors import FormatError, MissingExtraError, NetworkError
 from ..expressions import TIME, Call, Expression, Number, Symbol
 from ..names import CONSTANTS, did_you_mean, shown
+from ..operations import CONDITIONS
 
 __all__ = [
     "AVOGADRO",
@@ -98,11 +99,8 @@ def all_of(conditions: Sequence[Expression]) -> Expression:
 
 def _truth(x: Expression) -> Expression:
     """Return 1 where `x` is not 0, and 0 where it is."""
-    is_truth = isinstance(x, Call) and x.operation in _TRUTHS
+    is_truth = isinstance(x, Call) and x.operation in CONDITIONS
     return x if is_truth else Call("!=", (x, Number(0.0)))
-
-
-_TRUTHS = frozenset(["<", "<=", ">", ">=", "==", "!=", "and", "or", "not"])
 
 
 def _exclusive_or(arguments: Sequence[Expression]) -> Expression:

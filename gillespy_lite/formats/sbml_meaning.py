@@ -18,7 +18,7 @@ from ..expressions import Call, Expression, Number, Symbol
 from ..names import shown
 from .sbml_elements import Elements, Quantity, Term
 
-__all__ = ["Meaning"]
+__all__ = ["Meaning", "cancelled"]
 
 
 class Meaning:
@@ -85,7 +85,7 @@ class Meaning:
                 replacements[name] = self.rate_of_symbol(self.math.rates[name])
             elif name in self.by_name:
                 replacements[name] = self.symbol(name)
-        return _cancelled(formula.substitute(replacements))
+        return cancelled(formula.substitute(replacements))
 
     def scaled(self, species: Quantity, formula: Expression) -> Expression:
         """Return an amount from what a formula gives for the symbol of a species."""
@@ -374,16 +374,16 @@ def _times(a: Expression, b: Expression) -> Expression:
     return a * b
 
 
-def _cancelled(expression: Expression) -> Expression:
-    """Return an expression with (x/V)*V replaced by x, where both V are one name."""
+def cancelled(expression: Expression, outer: str = "*", inner: str = "/") -> Expression:
+    """Return an expression with (x inner V) outer V replaced by x, where both V are one name."""
 
     def combine(node: Call, arguments: list[Expression]) -> Expression:
-        if node.operation == "*":
+        if node.operation == outer:
             first, second = arguments
             if (
                 isinstance(second, Symbol)
                 and isinstance(first, Call)
-                and first.operation == "/"
+                and first.operation == inner
                 and first.arguments[1] == second
             ):
                 return first.arguments[0]

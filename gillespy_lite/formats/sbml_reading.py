@@ -16,6 +16,7 @@ from ..errors import FormatError, NetworkError
 from ..events import Event
 from ..expressions import Call, Expression, Number, Symbol
 from ..network import Network
+from ..operations import CONDITIONS
 from ..reactions import Reaction
 from .rate_splitting import Law, mass_action_constant, split_rate
 from .sbml_annotations import rate_constant
@@ -88,9 +89,6 @@ def _refuse_errors(libsbml: Any, document: Any) -> None:
             raise FormatError(
                 f"line {error.getLine()}: {words[:600]} (libsbml error {error.getErrorId()})"
             )
-
-
-_CONDITIONS = frozenset(["<", "<=", ">", ">=", "==", "!=", "and", "or", "not"])
 
 
 class _Builder:
@@ -309,7 +307,7 @@ class _Builder:
             for quantity, value in one.assignments
         )
         trigger = self.meaning.resolved(one.trigger)
-        if not (isinstance(trigger, Call) and trigger.operation in _CONDITIONS):
+        if not (isinstance(trigger, Call) and trigger.operation in CONDITIONS):
             trigger = Call("!=", (trigger, Number(0.0)))
         return Event(
             trigger,

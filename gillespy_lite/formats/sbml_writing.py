@@ -22,6 +22,7 @@ from ..reactions import Reaction
 from .rate_splitting import Law, mass_action_constant
 from .sbml_annotations import escaped, full_law, note
 from .sbml_math import mathml, needs_more_digits
+from .sbml_meaning import cancelled
 
 __all__ = ["PLAIN_COMPARTMENT", "write_sbml"]
 
@@ -254,7 +255,9 @@ class _Writer:
         for name in sorted(expression.symbols()):
             if name != "t" and name not in self.ids:
                 assert name in CONSTANTS
-        written = _cancelled(expression.substitute(self.amounts)) if self.amounts else expression
+        written = expression
+        if self.amounts:
+            written = cancelled(expression.substitute(self.amounts), outer="/", inner="*")
         return mathml(written, self.ids, where, digits=self.digits)
 
     def symbol_formula(self, name: str, expression: Expression, where: str) -> str:
@@ -581,23 +584,3 @@ def _divided(expression: Expression, size: Expression) -> Expression:
     if isinstance(expression, Number) and expression.value == 0.0:
         return expression
     return expression / size
-
-
-def _cancelled(expression: Expression) -> Expression:
-    """Return an expression with (c*V)/V replaced by c, where both V are one name."""
-
-    def combine(node: Call, arguments: list[Expression]) -> Expression:
-        if node.operation == "/":
-            above, below = arguments
-            if (
-                isinstance(below, Symbol)
-                and isinstance(above, Call)
-                and above.operation == "*"
-                and above.arguments[1] == below
-            ):
-                return above.arguments[0]
-        if all(new is old for new, old in zip(arguments, node.arguments, strict=True)):
-            return node
-        return Call(node.operation, tuple(arguments))
-
-    return expression.fold(lambda node: node, combine)

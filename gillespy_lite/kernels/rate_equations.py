@@ -9,7 +9,7 @@ import numpy as np
 from .jit import inlined, kernel
 from .programs import Programs, evaluate_program
 
-__all__ = ["RateEquations", "fill_rate_derivatives", "fill_rates"]
+__all__ = ["FADE", "RateEquations", "fill_rate_derivatives", "fill_rates"]
 
 
 class RateEquations(NamedTuple):
@@ -36,7 +36,7 @@ class RateEquations(NamedTuple):
 
 # Amount of a reactant, in molecules, over which a `=>` reaction fades to zero. Cutting it off at
 # once would make the solver chatter for ever where an outflow meets a smaller inflow at zero.
-_FADE = 1e-6
+FADE = 1e-6
 
 
 @inlined
@@ -55,7 +55,7 @@ def _presence(state, species):
     """Return 1 where there is enough of the species, falling to 0 where there is none."""
     if species < 0:
         return 1.0
-    return min(1.0, max(0.0, state[species] / _FADE))
+    return min(1.0, max(0.0, state[species] / FADE))
 
 
 @kernel
@@ -88,9 +88,9 @@ def fill_rate_derivatives(equations, state, time, stack, slopes):
             presence = _presence(state, scarcest)
             if presence > 0.0:
                 slopes[k] = presence * evaluate_program(programs, k, state, parameters, time, stack)
-            if i == scarcest and 0.0 <= state[i] < _FADE:
+            if i == scarcest and 0.0 <= state[i] < FADE:
                 slopes[k] += (
-                    evaluate_program(equations.laws, j, state, parameters, time, stack) / _FADE
+                    evaluate_program(equations.laws, j, state, parameters, time, stack) / FADE
                 )
         else:
             if equations.first[j] == i:

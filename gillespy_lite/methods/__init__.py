@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .direct import Direct
+from .exact_leaping import ExactLeaping
 from .first_reaction import FirstReaction
 from .method import Method, StochasticMethod
 from .next_reaction import NextReaction
@@ -12,6 +13,7 @@ from .tau_leaping import TauLeaping
 __all__ = [
     "METHODS",
     "Direct",
+    "ExactLeaping",
     "FirstReaction",
     "Method",
     "NextReaction",
@@ -21,5 +23,6 @@ __all__ = [
 ]
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Direct, FirstReaction, NextReaction, TauLeaping, Ode)
+    method.name: method
+    for method in (Direct, FirstReaction, NextReaction, ExactLeaping, TauLeaping, Ode)
 }

@@ -30,7 +30,7 @@ __all__ = [
 
 Name: TypeAlias = str | Species | Variable | Observable | Parameter
 
-# Molecules over which the rate equations let a limited law fade out; as in `kernels`.
+# Molecules over which the rate equations let a limited law fade out; as `kernels.rate_equations.FADE`, which a test compares.
 FADE = 1e-6
 
 

@@ -15,7 +15,7 @@ from .outcomes import FAILED, PASSED, Outcome, attempt, quantity
 from .semantic import check_times
 
 EXACT_METHODS = tuple(
-    name for name, method in METHODS.items() if method.is_exact and method.is_stochastic
+    name for name, method in METHODS.items() if method.is_exact and method.supports_events
 )
 
 _MAY_BE_OUT = 1  # points in a case
