@@ -36,9 +36,9 @@ STOCHASTIC = [name for name, method in gl.METHODS.items() if method.is_stochasti
 EXACT = [name for name in STOCHASTIC if gl.METHODS[name].is_exact]
 # Leaping by default, by fixed steps that are far too long, and as carelessly as its options allow.
 LEAPING = [{}, {"tau": 0.7}, {"epsilon": 0.9, "critical_count": 0, "leap_worth": 1e-9}]
-# Every method, and every way of leaping.
 MOVING = [name for name in EXACT if gl.METHODS[name].supports_time_dependence]
 EVENTFUL = [name for name in EXACT if gl.METHODS[name].supports_events]
+# Every method, and every way of leaping.
 RUNS = [(name, {}) for name in EXACT] + [("tau_leaping", options) for options in LEAPING]
 
 SMALLEST = 1e-6

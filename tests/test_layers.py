@@ -38,6 +38,7 @@ LAYERS = [
         "jump_compilation",
         "tape_writing",
         "network_tapes",
+        *["specialisation_source", "specialisation"],
     ],
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],

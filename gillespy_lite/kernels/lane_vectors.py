@@ -31,8 +31,12 @@ __all__ = [
     "as_words",
     "bits",
     "everywhere",
+    "everywhere_8",
+    "everywhere_16",
     "fill",
     "load",
+    "load_8",
+    "load_16",
     "lowest_bit",
     "ones",
     "rotated",
@@ -48,39 +52,50 @@ LANES = 32
 
 
 class Lanes(types.Type):
-    """The compiled type of one value per lane; `kind` is real, whole, word or truth."""
+    """The compiled type of one value per lane; `kind` is real, whole, word or truth.
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        super().__init__(name=f"Lanes({kind}, {LANES})")
+    Values of fewer lanes (`load_8`, `load_16`) go through the same operations.
+    """
+
+    def __init__(self, kind: str, width: int = LANES) -> None:
+        self.kind, self.width = kind, width
+        super().__init__(name=f"Lanes({kind}, {width})")
+
+    def of_kind(self, kind: str) -> Lanes:
+        """Return the type of as many values of another kind."""
+        return Lanes(kind, self.width)
 
 
 REAL, WHOLE, WORD, TRUTH = (Lanes(kind) for kind in ("real", "whole", "word", "truth"))
 _I64, _DOUBLE = ir.IntType(64), ir.DoubleType()
 _ELEMENT = {"real": _DOUBLE, "whole": _I64, "word": _I64, "truth": ir.IntType(1)}
-_VECTOR = {kind: ir.VectorType(element, LANES) for kind, element in _ELEMENT.items()}
 _OF_DTYPE = {types.float64: REAL, types.int64: WHOLE, types.uint64: WORD}
+
+
+def _vector(lanes: Lanes) -> Any:
+    """Return LLVM's type of lanes."""
+    return ir.VectorType(_ELEMENT[lanes.kind], lanes.width)
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, lanes: Lanes) -> None:
-        super().__init__(manager, lanes, _VECTOR[lanes.kind])
+        super().__init__(manager, lanes, _vector(lanes))
 
 
-def _splat(builder: Any, element: Any, kind: str) -> Any:
+def _splat(builder: Any, element: Any, lanes: Lanes) -> Any:
     """Return a number in all lanes."""
-    vector = ir.Constant(_VECTOR[kind], ir.Undefined)
-    vector = builder.insert_element(vector, element, ir.Constant(ir.IntType(32), 0))
-    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    return builder.shuffle_vector(vector, ir.Constant(_VECTOR[kind], ir.Undefined), places)
+    undefined = ir.Constant(_vector(lanes), ir.Undefined)
+    vector = builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), lanes.width), [0] * lanes.width)
+    return builder.shuffle_vector(vector, undefined, places)
 
 
 def _as_lanes(context: Any, builder: Any, value: Any, given: Any, wanted: Lanes) -> Any:
     if isinstance(given, Lanes):
         return value
     element = {"real": types.float64, "whole": types.int64, "word": types.uint64}[wanted.kind]
-    return _splat(builder, context.cast(builder, value, given, element), wanted.kind)
+    return _splat(builder, context.cast(builder, value, given, element), wanted)
 
 
 # ---- Operators -----------------------------------------------------------------------------------
@@ -100,7 +115,7 @@ def _operator(function: Any, emit: Callable[[Any, str, Any, Any], Any], *, truth
             for one in args:
                 if one != lanes and not isinstance(one, types.Number | types.Literal):
                     return None
-            return signature(TRUTH if truth else lanes, *args)
+            return signature(lanes.of_kind("truth") if truth else lanes, *args)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lanes = next(one for one in sig.args if isinstance(one, Lanes))
@@ -171,7 +186,8 @@ class _NegateTyping(AbstractTemplate):
     key = operator.neg
 
     def generic(self, args: Any, kws: Any) -> Any:
-        return signature(args[0], *args) if args[0] == REAL else None
+        is_real = isinstance(args[0], Lanes) and args[0].kind == "real"
+        return signature(args[0], *args) if is_real else None
 
 
 @lower_builtin(operator.neg, Lanes)
@@ -182,11 +198,12 @@ def _lower_negate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 # ---- Memory --------------------------------------------------------------------------------------
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+def _pointer(
+    context: Any, builder: Any, kind: Any, array: Any, place: Any, width: int = LANES
+) -> Any:
     start = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(
-        builder.gep(start, [place]), _VECTOR[_OF_DTYPE[kind.dtype].kind].as_pointer()
-    )
+    lanes = Lanes(_OF_DTYPE[kind.dtype].kind, width)
+    return builder.bitcast(builder.gep(start, [place]), _vector(lanes).as_pointer())
 
 
 def load(array, place):
@@ -194,37 +211,55 @@ def load(array, place):
     return array[int(place) : int(place) + LANES].copy()
 
 
-@type_callable(load)
-def _type_load(context: Any) -> Any:
-    def typer(array: Any, place: Any) -> Any:
-        return _OF_DTYPE.get(array.dtype) if isinstance(array, types.Array) else None
-
-    return typer
+def load_8(array, place):
+    """Return eight lanes, those at `array[place:place + 8]`."""
+    return array[int(place) : int(place) + 8].copy()
 
 
-@lower_builtin(load, types.Array, types.Integer)
-def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
-    return builder.load(pointer, align=8)
+def load_16(array, place):
+    """Return sixteen lanes, those at `array[place:place + 16]`."""
+    return array[int(place) : int(place) + 16].copy()
+
+
+def _loading(function: Any, width: int) -> None:
+    @type_callable(function)
+    def type_load(context: Any) -> Any:
+        def typer(array: Any, place: Any) -> Any:
+            if not isinstance(array, types.Array) or array.dtype not in _OF_DTYPE:
+                return None
+            return Lanes(_OF_DTYPE[array.dtype].kind, width)
+
+        return typer
+
+    @lower_builtin(function, types.Array, types.Integer)
+    def lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], width)
+        return builder.load(pointer, align=8)
+
+
+for _loader, _width in ((load, LANES), (load_8, 8), (load_16, 16)):
+    _loading(_loader, _width)
 
 
 def store(array, place, value):
-    """Write lanes to `array[place:place + LANES]`."""
-    array[int(place) : int(place) + LANES] = value
+    """Write lanes to `array[place:place + LANES]`, or fewer to as many places."""
+    array[int(place) : int(place) + len(value)] = value
 
 
 @type_callable(store)
 def _type_store(context: Any) -> Any:
     def typer(array: Any, place: Any, value: Any) -> Any:
-        fits = isinstance(array, types.Array) and _OF_DTYPE.get(array.dtype) == value
-        return types.none if fits else None
+        if not isinstance(array, types.Array) or not isinstance(value, Lanes):
+            return None
+        kind = _OF_DTYPE.get(array.dtype)
+        return types.none if kind is not None and kind.kind == value.kind else None
 
     return typer
 
 
 @lower_builtin(store, types.Array, types.Integer, Lanes)
 def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    pointer = _pointer(context, builder, sig.args[0], args[0], args[1])
+    pointer = _pointer(context, builder, sig.args[0], args[0], args[1], sig.args[2].width)
     builder.store(args[2], pointer, align=8)
     return context.get_dummy_value()
 
@@ -237,14 +272,30 @@ def everywhere(number):
     return np.full(LANES, number, dtype=np.float64)
 
 
-@type_callable(everywhere)
-def _type_everywhere(context: Any) -> Any:
-    return lambda number: REAL if isinstance(number, types.Number) else None
+def everywhere_8(number):
+    """Return a real number in eight lanes."""
+    return np.full(8, number, dtype=np.float64)
 
 
-@lower_builtin(everywhere, types.Number)
-def _lower_everywhere(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _as_lanes(context, builder, args[0], sig.args[0], REAL)
+def everywhere_16(number):
+    """Return a real number in sixteen lanes."""
+    return np.full(16, number, dtype=np.float64)
+
+
+def _repeating(function: Any, width: int) -> None:
+    lanes = Lanes("real", width)
+
+    @type_callable(function)
+    def type_everywhere(context: Any) -> Any:
+        return lambda number: lanes if isinstance(number, types.Number) else None
+
+    @lower_builtin(function, types.Number)
+    def lower_everywhere(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _as_lanes(context, builder, args[0], sig.args[0], lanes)
+
+
+for _repeater, _width in ((everywhere, LANES), (everywhere_8, 8), (everywhere_16, 16)):
+    _repeating(_repeater, _width)
 
 
 def select(where, one, other):
@@ -255,8 +306,10 @@ def select(where, one, other):
 @type_callable(select)
 def _type_select(context: Any) -> Any:
     def typer(where: Any, one: Any, other: Any) -> Any:
+        if not isinstance(where, Lanes) or where.kind != "truth":
+            return None
         lanes = one if isinstance(one, Lanes) else other
-        return lanes if where == TRUTH and isinstance(lanes, Lanes) else REAL
+        return lanes if isinstance(lanes, Lanes) else where.of_kind("real")
 
     return typer
 
@@ -278,16 +331,21 @@ for _kinds in (
     lower_builtin(select, Lanes, *_kinds)(_lower_select)
 
 
-def _unary(function: Any, given: Lanes, result: Any, emit: Callable[[Any, Any], Any]) -> None:
+def _unary(function: Any, given: str, result: Any, emit: Callable[[Any, Lanes, Any], Any]) -> None:
     """Let compiled code use `emit` in place of a Python function of one value of lanes."""
 
     @type_callable(function)
     def type_it(context: Any) -> Any:
-        return lambda value: result if value == given else None
+        def typer(value: Any) -> Any:
+            if not isinstance(value, Lanes) or value.kind != given:
+                return None
+            return value.of_kind(result) if isinstance(result, str) else result
+
+        return typer
 
     @lower_builtin(function, Lanes)
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return emit(builder, args[0])
+        return emit(builder, sig.args[0], args[0])
 
 
 def as_double(words):
@@ -302,11 +360,11 @@ def as_words(reals):
 
 def bits(truth):
     """Return the truths as a whole number: bit l is lane l."""
-    return np.uint64(sum(1 << lane for lane in range(LANES) if truth[lane]))
+    return np.uint64(sum(1 << lane for lane in range(len(truth)) if truth[lane]))
 
 
-def _emit_bits(builder: Any, value: Any) -> Any:
-    return builder.zext(builder.bitcast(value, ir.IntType(LANES)), _I64)
+def _emit_bits(builder: Any, lanes: Lanes, value: Any) -> Any:
+    return builder.zext(builder.bitcast(value, ir.IntType(lanes.width)), _I64)
 
 
 def ones(truth):
@@ -325,23 +383,31 @@ def square_root(reals):
         return np.sqrt(reals)
 
 
-def _intrinsic(name: str) -> Callable[[Any, Any], Any]:
-    def emit(builder: Any, value: Any) -> Any:
-        kind = _VECTOR["real"]
+def _intrinsic(name: str) -> Callable[[Any, Lanes, Any], Any]:
+    def emit(builder: Any, lanes: Lanes, value: Any) -> Any:
+        kind = _vector(lanes)
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.v{LANES}f64"
+            builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.v{lanes.width}f64"
         )
         return builder.call(function, [value])
 
     return emit
 
 
-_unary(absolute, REAL, REAL, _intrinsic("fabs"))
-_unary(square_root, REAL, REAL, _intrinsic("sqrt"))
-_unary(as_double, WORD, REAL, lambda builder, value: builder.bitcast(value, _VECTOR["real"]))
-_unary(as_words, REAL, WORD, lambda builder, value: builder.bitcast(value, _VECTOR["word"]))
-_unary(bits, TRUTH, types.uint64, _emit_bits)
-_unary(ones, TRUTH, WHOLE, lambda builder, value: builder.zext(value, _VECTOR["whole"]))
+def _bits_as(kind: str) -> Callable[[Any, Lanes, Any], Any]:
+    return lambda builder, lanes, value: builder.bitcast(value, _vector(lanes.of_kind(kind)))
+
+
+def _emit_ones(builder: Any, lanes: Lanes, value: Any) -> Any:
+    return builder.zext(value, _vector(lanes.of_kind("whole")))
+
+
+_unary(absolute, "real", "real", _intrinsic("fabs"))
+_unary(square_root, "real", "real", _intrinsic("sqrt"))
+_unary(as_double, "word", "real", _bits_as("real"))
+_unary(as_words, "real", "word", _bits_as("word"))
+_unary(bits, "truth", types.uint64, _emit_bits)
+_unary(ones, "truth", "whole", _emit_ones)
 
 
 def rotated(words, by):
@@ -351,16 +417,20 @@ def rotated(words, by):
 
 @type_callable(rotated)
 def _type_rotated(context: Any) -> Any:
-    return lambda words, by: WORD if words == WORD else None
+    def typer(words: Any, by: Any) -> Any:
+        return words if isinstance(words, Lanes) and words.kind == "word" else None
+
+    return typer
 
 
 @lower_builtin(rotated, Lanes, types.Integer)
 def _lower_rotated(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     # LLVM's funnel shift becomes the rotation of AVX-512, or two shifts elsewhere.
-    by = _as_lanes(context, builder, args[1], sig.args[1], WORD)
-    kind = _VECTOR["word"]
+    words = sig.args[0]
+    by = _as_lanes(context, builder, args[1], sig.args[1], words)
+    kind = _vector(words)
     rotate = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fshl.v{LANES}i64"
+        builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fshl.v{words.width}i64"
     )
     return builder.call(rotate, [args[0], args[0], by])
 

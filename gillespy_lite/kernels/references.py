@@ -18,14 +18,14 @@ from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import lower_builtin, models, register_model, type_callable
 
-__all__ = ["refer"]
+__all__ = ["Reference", "refer"]
 
 Group = TypeVar("Group")
 
 _ADDRESS = ir.IntType(8).as_pointer()
 
 
-class _Reference(types.Type):
+class Reference(types.Type):
     """The type of the address of a NamedTuple."""
 
     def __init__(self, group: Any) -> None:
@@ -33,24 +33,24 @@ class _Reference(types.Type):
         super().__init__(name=f"Reference({group})")
 
 
-@register_model(_Reference)
+@register_model(Reference)
 class _Model(models.OpaqueModel):
     """An address."""
 
 
 @infer_getattr
 class _Fields(AttributeTemplate):
-    key = _Reference
+    key = Reference
 
     def generic_resolve(self, reference: Any, name: str) -> Any:  # type: ignore[override]
         group = reference.group
         if name not in group.fields:
             return None
         field = group.types[group.fields.index(name)]
-        return _Reference(field) if isinstance(field, types.BaseNamedTuple) else field
+        return Reference(field) if isinstance(field, types.BaseNamedTuple) else field
 
 
-@lower_getattr_generic(_Reference)
+@lower_getattr_generic(Reference)
 def _load_field(context: Any, builder: Any, reference: Any, address: Any, name: str) -> Any:
     group = reference.group
     place = group.fields.index(name)
@@ -69,7 +69,7 @@ def refer(group: Group) -> Group:
 
 @type_callable(refer)
 def _type_of_reference(typing_context: Any) -> Any:
-    return lambda group: _Reference(group) if isinstance(group, types.BaseNamedTuple) else None
+    return lambda group: Reference(group) if isinstance(group, types.BaseNamedTuple) else None
 
 
 @lower_builtin(refer, types.BaseNamedTuple)

@@ -1,0 +1,133 @@
+"""Lanes around a burst: steps that were written and compiled for one network.
+
+What `lanes.py` does from a network's tables (propensities, sums, draws, the change of the state) is
+done here by a function of the network's own, called by its address. It goes on step by step until a
+lane has to be looked at: one that is held at a sampling time, meets the condition of the run, or
+has a propensity at fault. That is done here, as in `lanes.py`, once for all networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .bursts import call_burst
+from .jit import apart, inlined, kernel
+from .lane_vectors import LANES, load_8, load_16, lowest_bit, store
+from .lanes import (
+    _LOOK,
+    ALIVE,
+    LEFT_OVER,
+    STEPS,
+    UNDER_WAY,
+    _finish,
+    _look,
+    _record,
+    _start,
+)
+from .references import refer
+from .special_functions import power
+from .walking import ALL_DONE, BUDGET_SPENT, COMPLETE
+
+__all__ = ["lane_power_8", "lane_power_16", "run_lane_bursts"]
+
+_FRESH = 6  # of LaneWalker.counter: lanes that the burst must bring up to date
+_NO_BITS, _BIT = np.uint64(0), np.uint64(1)
+
+
+@apart
+def _raise_one_by_one(row, width, exponent):
+    for lane in range(width):
+        row[lane] = power(row[lane], exponent)
+
+
+def _lane_power(width: int, load: Callable[..., Any]) -> Any:
+    @inlined
+    def lane_power(x, exponent, scratch):
+        if exponent == 2.0:
+            return x * x
+        if exponent == 3.0:
+            return (x * x) * x
+        if exponent == 4.0:
+            square = x * x
+            return square * square
+        # Calls of the mathematical library have no vector form that gives the same last bits.
+        store(scratch, 0, x)
+        _raise_one_by_one(scratch, width, exponent)
+        return load(scratch, 0)
+
+    return lane_power
+
+
+# `power` of lanes and one number; scratch is (LANES,) float64.
+lane_power_8, lane_power_16 = _lane_power(8, load_8), _lane_power(16, load_16)
+
+
+@kernel
+def run_lane_bursts(network, request, walker, output, first_index, budget, burst):
+    """Run rows of an output in lanes, with a burst for their events.
+
+    Called as ``run_lanes`` is, and with the same results.
+    """
+    far_network, far_request = refer(network), refer(request)
+    far_walker, far_output = refer(walker), refer(output)
+    far = far_network, far_request, far_walker, far_output
+    counter, report = walker.counter, walker.seed
+    fresh = _NO_BITS
+    if counter[UNDER_WAY] == 0:
+        counter[UNDER_WAY] = 1
+        alive = _NO_BITS
+        for lane in range(LANES):
+            # An idle lane holds a possible state, so that nothing it computes is a surprise.
+            for species in range(network.n_species):
+                walker.state[species * LANES + lane] = np.float64(request.initial_state[species])
+            walker.state[network.n_species * LANES + lane] = 1.0
+            walker.grid_time[lane] = -np.inf
+            fresh |= _BIT << np.uint64(lane)
+            if _start(far_network, far_request, far_walker, far_output, first_index, lane):
+                alive |= _BIT << np.uint64(lane)
+    else:
+        alive, fresh = np.uint64(counter[ALIVE]), np.uint64(counter[_FRESH])
+    step = counter[STEPS]
+    last_step = step + max(np.int64(1), budget // LANES)
+    while alive != _NO_BITS and step < last_step:
+        # Not past the next look at large counts and standing clocks.
+        n_steps = min(last_step - step, _LOOK - step % _LOOK)
+        step += call_burst(
+            burst,
+            (far_network, far_request, far_walker, alive, fresh, np.int64(n_steps)),
+        )
+        went, hits, fault = report[0], report[1] & alive, report[2] & alive
+        fresh = _NO_BITS
+        if step % _LOOK == 0:
+            fault |= _look(far_network, far_walker, alive)
+        stopped = (~went & alive) | hits | fault
+        while stopped != _NO_BITS:
+            lane = lowest_bit(stopped)
+            bit = _BIT << np.uint64(lane)
+            stopped &= ~bit
+            total_here, outcome = walker.total[lane], 0
+            if fault & bit != _NO_BITS or not total_here < np.inf:
+                outcome = LEFT_OVER
+            else:
+                until = walker.next_time[lane] if total_here > 0.0 else np.inf
+                if hits & bit != _NO_BITS:
+                    # The path is held at the state that met the condition.
+                    output.hitting_time[walker.row[lane]] = walker.time[lane]
+                    until = np.inf
+                if _record(far, request, walker, output, lane, until):
+                    outcome = COMPLETE
+                elif walker.n_events[lane] == request.max_events:
+                    outcome = LEFT_OVER
+            if outcome != 0:
+                _finish(walker, output, lane, outcome)
+                if _start(far_network, far_request, far_walker, far_output, first_index, lane):
+                    fresh |= bit
+                else:
+                    alive &= ~bit
+                    walker.grid_time[lane] = -np.inf
+    # Lanes that have just started are brought up to date when the kernel goes on.
+    counter[ALIVE], counter[STEPS], counter[_FRESH] = np.int64(alive), step, np.int64(fresh)
+    return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT
