@@ -67,9 +67,10 @@ def ensemble(
         A name from `METHODS`, or an instance with its own options. ``"auto"`` takes an exact
         method, never an approximate one; `result.provenance.method_reason` says why.
     engine : str, optional
-        How the direct method goes its paths: ``"table"``, one by one, or ``"lanes"``, many in
-        lockstep. It has no influence on the numbers; ``"auto"`` chooses the fastest, and
-        `result.provenance.engine_reason` says why.
+        How the direct method goes its paths: ``"table"``, one by one; ``"lanes"``, many in
+        lockstep; or ``"specialised"``, by code generated for the network. It has no influence on
+        the numbers; ``"auto"`` chooses by the work to do, and `result.provenance.engine_reason`
+        says why.
     rng : None, int, SeedSequence or Generator, optional
         Source of randomness. Trajectory `i` depends on `(rng, i)` and the method alone, not on `n`,
         `threads` or `chunk_size`. What was used is in `result.provenance.entropy`.
@@ -552,7 +553,7 @@ class _Crew:
         assert engine.lanes is not None
         status, n_finished = BUDGET_SPENT, 0
         while status != ALL_DONE and not self._halt.is_set():
-            status = pace.step(engine.kernel, engine.lanes, plan.request, lanes, output, first)
+            status = pace.step(engine.lane_kernel, engine.lanes, plan.request, lanes, output, first)
             with self._lock:
                 self._n_done += int(lanes.counter[N_FINISHED]) - n_finished
             n_finished = int(lanes.counter[N_FINISHED])

@@ -6,7 +6,7 @@ import math
 import numbers
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .compilation import CompiledNetwork, compile_expressions, compile_network, label
 from .dsl import parse_expression
-from .engines import Engine, choose_engine
+from .engines import Engine, RunShape, choose_engine
 from .errors import (
     BadPropensityError,
     CountOverflowError,
@@ -31,6 +31,7 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
 from .kernels.walking import (
@@ -44,6 +45,7 @@ from .kernels.walking import (
     EXECUTIONS_FULL,
     N_CLOCKS,
     N_COUNTERS,
+    N_EVENTS,
     NEGATIVE_COUNT,
     STEP_COLLAPSE,
     TIME,
@@ -104,6 +106,8 @@ class RunPlan:
     def kernel(self) -> Any:
         """The kernel that samples."""
         method = self.stochastic_method
+        if self.engine.kernel is not None:
+            return self.engine.kernel
         return method.kernel_for(self.compiled) if self.jumps is None else method.jump_kernel
 
     @cached_property
@@ -167,9 +171,9 @@ class RunPlan:
         limit starts to count.
         """
         if self.engine.lanes is not None:
-            if not getattr(self.engine.kernel, "signatures", True):
-                walker = self.lane_walker(np.zeros(1, dtype=np.int64))
-                self.engine.kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
+            kernel, walker = self.engine.lane_kernel, self.lane_walker(np.zeros(1, dtype=np.int64))
+            if not getattr(kernel, "signatures", True):
+                kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
             return
         if not getattr(self.kernel, "signatures", True):
             self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
@@ -260,19 +264,12 @@ def plan_run(
         max_events=_check_max_events(max_events),
         every_event=bool(every_event),
     )
-    return RunPlan(
+    plan = RunPlan(
         compiled=compiled,
         jumps=jumps,
         method=chosen,
         method_reason=reason,
-        engine=choose_engine(
-            engine,
-            chosen,
-            compiled,
-            n_trajectories,
-            every_event=bool(every_event),
-            moves=jumps is not None,
-        ),
+        engine=Engine("table", ""),
         times=times,
         species=species,
         observables=observables,
@@ -286,6 +283,41 @@ def plan_run(
         },
         started=started,
     )
+    shape = RunShape(n_trajectories, bool(every_event), jumps is not None, condition)
+
+    def expected_events(engine: Engine) -> float:
+        return n_trajectories * _events_of_one_path(replace(plan, engine=engine))
+
+    return replace(plan, engine=choose_engine(engine, chosen, compiled, shape, expected_events))
+
+
+# Of a pilot: some 10 us for a single path, some 50 us for lanes.
+_PILOT_EVENTS = 500
+_PILOT_STEPS = 256
+
+
+def _events_of_one_path(plan: RunPlan) -> float:
+    """Return about how many events a path has: as often as at its start, all the time.
+
+    A pilot on the first paths of the run, which are thrown away and run again. What it finds
+    depends on the arguments of the run alone.
+    """
+    request, start = plan.request._replace(every_event=False), float(plan.times[0])
+    if plan.engine.lanes is not None:
+        lanes, output = plan.lane_walker(np.zeros(1, dtype=np.int64)), plan.output(LANES)
+        budget = _PILOT_STEPS * LANES
+        plan.engine.lane_kernel(plan.engine.lanes, request, lanes, output, 0, budget)
+        at_work = output.outcome[lanes.row] == 0
+        n_events = output.n_events[output.outcome != 0].sum() + lanes.n_events[at_work].sum()
+        spent = (lanes.time[at_work] - start).sum()
+    else:
+        walker, output = plan.walker(), plan.output(1)
+        plan.kernel(plan.arrays, request, walker, output, 0, _PILOT_EVENTS)
+        at_work = output.outcome == 0
+        n_events, spent = walker.counter[N_EVENTS], at_work.sum() * (walker.clock[TIME] - start)
+    duration = float(plan.times[-1]) - start
+    spent += duration * np.count_nonzero(output.outcome)
+    return float(n_events / spent * duration) if spent > 0.0 else 0.0
 
 
 def check_times(t: Any) -> np.ndarray:

@@ -65,8 +65,9 @@ def simulate(
         A name from `METHODS`, or an instance with its own options. ``"auto"`` takes an exact
         method and never an approximate one; ``"ode"`` solves the rate equations.
     engine : str, optional
-        How the direct method goes its paths: ``"table"``. It has no influence on the numbers;
-        ``"auto"`` chooses the fastest, and `result.provenance.engine_reason` says why.
+        How the direct method goes its paths: ``"table"``, or ``"specialised"``, by code generated
+        for the network. It has no influence on the numbers; ``"auto"`` chooses by the work to do,
+        and `result.provenance.engine_reason` says why.
     rng : None, int, SeedSequence or Generator, optional
         Source of randomness; the same whole number gives the same trajectory, which is also
         trajectory 0 of `ensemble` with that number. What was used is in

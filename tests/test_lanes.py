@@ -26,6 +26,7 @@ from test_determinism import DECAY, EVERYTHING, MIXED, assert_identical, ring
 from test_exact_laws import LAWS, THRESHOLD
 
 import gillespy_lite as gl
+from gillespy_lite.engines import Engine, choose_engine
 from gillespy_lite.errors import IncompleteWarning, MethodError, SimulationError
 from gillespy_lite.kernels import lane_vectors as vectors
 from gillespy_lite.kernels import lanes as lane_loop
@@ -475,11 +476,23 @@ def test_lanes_are_chosen_for_many_paths_and_said():
 @pytest.mark.parametrize(
     ("network", "how", "reason"),
     [
-        (BIRTH_DEATH, {"method": "tau_leaping"}, "method 'tau_leaping' has none"),
-        (BIRTH_DEATH, {"method": "next_reaction"}, "method 'next_reaction' has none"),
+        (
+            BIRTH_DEATH,
+            {"method": "tau_leaping"},
+            "method 'tau_leaping' has the engine 'table' only",
+        ),
+        (
+            BIRTH_DEATH,
+            {"method": "next_reaction"},
+            "method 'next_reaction' has the engine 'table' only",
+        ),
         (ring(90), {"method": "direct"}, "lanes take at most 64"),
-        (gl.Network.parse("species X\n0 -> X @ 2 + sin(t)"), {"method": "direct"}, "it has rates"),
-        (BIRTH_DEATH, {"method": "direct", "stop_when": "t > X"}, "depends on the time"),
+        (
+            gl.Network.parse("species X\n0 -> X @ 2 + sin(t)"),
+            {"method": "direct"},
+            "changes between the jumps",
+        ),
+        (BIRTH_DEATH, {"method": "direct", "stop_when": "t > X"}, "changes between the jumps"),
         (gl.Network.parse("species X = 8e15\nX -> 0 @ 1e-15"), {"method": "direct"}, "2**52"),
     ],
 )
@@ -490,6 +503,45 @@ def test_what_lanes_cannot_do_is_refused_by_name_and_avoided_by_auto(network, ho
     chosen = gl.ensemble(network, 1, 50, rng=1, **how).provenance
     assert chosen.engine == "table"
     assert reason in chosen.engine_reason
+
+
+def test_heavy_work_gets_code_of_its_own_by_arguments_alone():
+    # Some 3e7 events, each of which saves some 20 ns: more than the compilation costs.
+    text = "species X = 300\n0 => X @ 4000*hillr(X, 900, 2.5) + exp(-X)\nX -> 0 @ 1"
+    heavy = gl.ensemble(gl.Network.parse(text), [0, 30], 300, rng=1, timeout=60).provenance
+    light = gl.ensemble(gl.Network.parse(text), [0, 0.01], 300, rng=1).provenance
+    assert heavy.engine == "specialised"
+    assert "events, worth some" in heavy.engine_reason
+    assert light.engine == "lanes"
+
+
+def test_the_pilot_leaves_no_trace_in_results():
+    for n in (1, 40):
+        results = [
+            gl.ensemble(MIXED, 2, n, rng=4, method="direct", engine=engine, **EVERYTHING)
+            for engine in ("auto", "table", "specialised")
+        ]
+        assert_identical(results[0], results[1])
+        assert_identical(results[0], results[2])
+
+
+@pytest.mark.parametrize("n", [1, 300])
+def test_a_pilot_counts_the_events_of_a_path(n):
+    # 60 events in a unit of time, and a condition that ends the pilot's paths early.
+    counted = []
+
+    def count(engine, method, compiled, shape, expected_events):
+        counted.append(expected_events(choose_engine(engine, method, compiled, shape, None)))
+        return Engine("table", "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gillespy_lite.run_plan.choose_engine", count)
+        network = BIRTH_DEATH.with_initial(X=30)
+        engine = "lanes" if n > 1 else "table"
+        gl.ensemble(network, [0, 20], n, rng=1, method="direct", engine=engine)
+        gl.ensemble(network, [0, 0.5], n, rng=1, method="direct", engine=engine)
+    assert counted[0] == pytest.approx(1200 * n, rel=0.15)
+    assert counted[1] == pytest.approx(30 * n, rel=0.5)
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
