@@ -506,9 +506,9 @@ def test_what_lanes_cannot_do_is_refused_by_name_and_avoided_by_auto(network, ho
 
 
 def test_heavy_work_gets_code_of_its_own_by_arguments_alone():
-    # Some 3e7 events, each of which saves some 20 ns: more than the compilation costs.
+    # Some 2e8 events, each of which saves some 4 ns: more than the compilation costs.
     text = "species X = 300\n0 => X @ 4000*hillr(X, 900, 2.5) + exp(-X)\nX -> 0 @ 1"
-    heavy = gl.ensemble(gl.Network.parse(text), [0, 30], 300, rng=1, timeout=60).provenance
+    heavy = gl.ensemble(gl.Network.parse(text), [0, 30], 3000, rng=1).provenance
     light = gl.ensemble(gl.Network.parse(text), [0, 0.01], 300, rng=1).provenance
     assert heavy.engine == "specialised"
     assert "events, worth some" in heavy.engine_reason
