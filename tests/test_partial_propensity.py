@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -303,3 +305,24 @@ def test_auto_takes_direct_where_the_run_stops_at_a_time():
     network = NETWORKS["few constants"]
     path = gl.simulate(network, [0.0, 0.1], rng=1, stop_when="t > 0.05")
     assert path.provenance.method == "direct"
+
+
+def test_classes_are_built_once_for_the_same_numbers_and_anew_for_others(monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        "gillespy_lite.methods.partial_propensity.group_reactions",
+        lambda arrays, n: built.append(n) or group_reactions(arrays, n),
+    )
+    names = [f"S{i}" for i in range(90)]
+    text = "param k = 1, q = 2\nspecies " + ", ".join(f"{name} = 9" for name in names)
+    text += "".join(f"\n{a} -> {b} @ k" for a, b in itertools.pairwise(names)) + "\nS89 -> S0 @ q"
+    network = gl.Network.parse(text)
+    for _ in range(3):
+        one = gl.simulate(network, 1, method="partial_propensity", rng=1)
+    assert len(built) == 1
+    other = gl.simulate(network.with_parameters(k=2), 1, method="partial_propensity", rng=1)
+    assert len(built) == 2
+    fresh = gl.Network.parse(text.replace("k = 1,", "k = 2,"))
+    again = gl.simulate(fresh, 1, method="partial_propensity", rng=1)
+    assert np.array_equal(other.counts, again.counts)
+    assert not np.array_equal(one.counts, other.counts)

@@ -118,4 +118,11 @@ class PartialPropensity(StochasticMethod):
 
     def arrays(self, compiled: CompiledNetwork) -> Any:
         """Return the network in classes."""
-        return group_reactions(compiled.arrays, compiled.initial_state.size - 1)
+        # They depend on which rate constants are equal, so relatives of other numbers have others.
+        arrays, memo = compiled.arrays, compiled.network.memo
+        numbers = arrays.coefficient, arrays.law_factor, arrays.parameters
+        known, classes = memo.get("classes", (None, None))
+        if known is None or not all(map(np.array_equal, known, numbers)):
+            classes = group_reactions(arrays, compiled.initial_state.size - 1)
+            memo["classes"] = numbers, classes
+        return classes
