@@ -71,7 +71,7 @@ def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(_CORES_AT_START),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
         "versions": versions,
     }

@@ -238,6 +238,11 @@ def _add_run(commands: Any) -> None:
     )
     what.add_argument("--method", default="auto", help="see below (default auto)")
     what.add_argument(
+        "--engine",
+        default="auto",
+        help="auto, table, lanes or specialised: how fast, never what (default auto)",
+    )
+    what.add_argument(
         "--option",
         type=_assignment,
         action="append",
@@ -504,6 +509,7 @@ def _simulate(
 ) -> Result:
     options: dict[str, Any] = {
         "method": given.method,
+        "engine": given.engine,
         "seed": given.seed,
         "outputs": given.outputs,
         "stop_when": given.stop_when,
