@@ -24,6 +24,7 @@ from .errors import (
     SimulationError,
 )
 from .event_compilation import event_trouble
+from .interruption import interrupts_kept
 from .jump_compilation import (
     CompiledJumps,
     compile_jumps,
@@ -170,6 +171,10 @@ class RunPlan:
         Done on no trajectory, in the calling thread, which Ctrl-C can reach, and before a time
         limit starts to count.
         """
+        with interrupts_kept():
+            self._load_kernel()
+
+    def _load_kernel(self) -> None:
         if self.engine.lanes is not None:
             kernel, walker = self.engine.lane_kernel, self.lane_walker(np.zeros(1, dtype=np.int64))
             if not getattr(kernel, "signatures", True):
@@ -302,6 +307,7 @@ def _events_of_one_path(plan: RunPlan) -> float:
     A pilot on the first paths of the run, which are thrown away and run again. What it finds
     depends on the arguments of the run alone.
     """
+    plan.load_kernel()
     request, start = plan.request._replace(every_event=False), float(plan.times[0])
     if plan.engine.lanes is not None:
         lanes, output = plan.lane_walker(np.zeros(1, dtype=np.int64)), plan.output(LANES)

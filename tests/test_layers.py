@@ -42,6 +42,7 @@ LAYERS = [
     ],
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
+        "interruption",
         *["method_choice", "engines", "run_plan"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "warmup"],
     ],

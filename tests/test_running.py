@@ -8,8 +8,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from gillespy_lite.errors import (
     NotEnoughMemoryError,
     ParseError,
 )
+from gillespy_lite.interruption import interrupts_kept
 from gillespy_lite.kernels.jit import signatures
 
 STOCHASTIC = [name for name, method in gl.METHODS.items() if method.is_stochastic]
@@ -706,9 +709,9 @@ cases = {
     "ensemble, 1 thread": lambda: gl.ensemble(network, 10, 200_000, rng=1, threads=1),
     "ensemble, 2 threads": lambda: gl.ensemble(network, 10, 200_000, rng=1, threads=2),
     "statistics, 1 thread": lambda: gl.ensemble(
-        network, 10, 10**9, rng=1, threads=1, statistics=True),
+        network, 10, 10**9, rng=1, threads=1, statistics=True, engine="lanes"),
     "statistics, 2 threads": lambda: gl.ensemble(
-        network, 10, 10**9, rng=1, threads=2, statistics=True),
+        network, 10, 10**9, rng=1, threads=2, statistics=True, engine="lanes"),
     "simulate": lambda: gl.simulate(network, [0, 1, 1e10], rng=1),
     "every event": lambda: gl.simulate(network, [0, 1, 1e10], rng=1, every_event=True),
     "ode": lambda: gl.simulate(oscillator, [0, 0.5, 1, 1e9], method="ode"),
@@ -753,6 +756,9 @@ def test_ctrl_c_ends_every_kind_of_run_within_a_second_and_keeps_what_is_done():
         text=True,
     )
     answers = {}
+    # A run that does not end must not keep all other tests waiting.
+    watchdog = threading.Timer(300, process.kill)
+    watchdog.start()
     try:
         for name in json.loads(process.stdout.readline()):
             assert process.stdout.readline() == "started\n"
@@ -762,6 +768,7 @@ def test_ctrl_c_ends_every_kind_of_run_within_a_second_and_keeps_what_is_done():
             answers[name] = json.loads(process.stdout.readline())
             answers[name]["after"] = answers[name].get("time", math.inf) - sent
     finally:
+        watchdog.cancel()
         process.kill()
         errors = process.communicate()[1]
     assert len(answers) == 7 + len(STOCHASTIC), errors
@@ -776,6 +783,23 @@ def test_ctrl_c_ends_every_kind_of_run_within_a_second_and_keeps_what_is_done():
         elif name not in STOCHASTIC:
             assert answer["n_times"] >= 2, name
             assert 1 <= answer["end_time"] < 1e9, name
+
+
+def test_ctrl_c_that_a_compiler_swallows_is_not_lost():
+    # LLVM's calls back into Python print an exception and go on.
+    with pytest.raises(KeyboardInterrupt), interrupts_kept(), suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with interrupts_kept():
+        pass
+    seen = []
+    try:
+        with interrupts_kept():
+            signal.raise_signal(signal.SIGINT)
+            seen.append("went on")
+    except KeyboardInterrupt:
+        seen.append("stopped")
+    assert seen == ["stopped"]
 
 
 def test_ctrl_c_between_the_start_of_two_threads_stops_the_first(monkeypatch):
