@@ -65,7 +65,7 @@ def test_a_network_handed_to_a_peer_goes_the_same_paths(name):
     mine = gl.ensemble(model.network, times, 20, method="direct", rng=1)
     its = gl.ensemble(gl.Network.from_net(_net(process)), times, 20, method="direct", rng=1)
     assert all(np.array_equal(mine[species], its[species]) for species in process.species)
-    assert mine.n_events.sum() > 20
+    assert mine.n_events.sum() > 5  # few by 5 % of the time of mapk
 
 
 def test_the_page_shows_the_numbers_of_the_results():

@@ -19,7 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from laws import smallest
 from test_determinism import DECAY, EVERYTHING, MIXED, assert_identical, ring
@@ -189,7 +189,7 @@ REACTIONS = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(REACTIONS, min_size=1, max_size=9))
 def test_random_networks_have_the_same_bits_or_the_same_error(reactions):
     lines = [

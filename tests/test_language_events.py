@@ -889,9 +889,9 @@ def test_explain_says_what_events_delays_and_compartments_do():
         "      priority        3",
         "      at the start    the condition counts as true before",
         "  V: A, B\n      results show B/V",
-        "  direct          yes",
-        "  tau_leaping     no: ",
-        "  ode             no: reaction 1 'r' (A -> B) has a delay",
+        "  direct              yes",
+        "  tau_leaping         no: ",
+        "  ode                 no: reaction 1 'r' (A -> B) has a delay",
     ):
         assert line in text
 
@@ -907,8 +907,8 @@ def test_explain_adds_what_reactions_make_of_a_variable():
         "2*n*(k*X)",
     ]
     assert "real amounts   of X, Y, Z: for the rate equations alone" in str(explanation)
-    assert "direct          no: reaction 1" in str(explanation)
-    assert "ode             yes" in str(explanation)
+    assert "direct              no: reaction 1" in str(explanation)
+    assert "ode                 yes" in str(explanation)
 
 
 @pytest.mark.parametrize(

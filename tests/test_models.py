@@ -87,7 +87,7 @@ def test_a_models_text_is_read_back_as_the_same_network(name):
 def test_every_model_runs_and_keeps_its_conservation_laws(name):
     model = MODELS[name]
     network = model.build()
-    runs = gl.ensemble(network, model.t_end / 50.0, 5, rng=1)
+    runs = gl.ensemble(network, model.t_end / 50.0, 20, rng=1)
     assert (runs.counts >= 0).all()
     assert runs.n_events.sum() > 0
     weights = np.asarray(conservation_laws(network)).reshape(-1, network.n_species)

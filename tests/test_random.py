@@ -97,7 +97,7 @@ def fill_negative_log_without_low_part(v, out):
     # A mutant: log(2) in one part.
     for i in range(out.size):
         m, e = math.frexp(v[i])
-        if m * 2.0 > streams._ROOT_OF_TWO:
+        if m * 2.0 > streams.ROOT_OF_TWO:
             out[i] = streams.negative_log(m) - e * 0.6931471805599453
         else:
             out[i] = streams.negative_log(m * 2.0) - (e - 1) * 0.6931471805599453

@@ -105,7 +105,7 @@ def test_an_observable_goes_before_a_reaction_of_its_name():
 
 
 def test_a_limited_law_fades_out_in_results_as_it_does_in_the_rate_equations():
-    assert FADE == rate_equations._FADE
+    assert FADE == rate_equations.FADE
     network = gl.Network.parse(
         "species A = 1, B = 1\nout: A + B => 0 @ 3\nfree: A => 0 @ 3 unlimited"
     )
