@@ -76,7 +76,7 @@ class SpecialisedKernel(_Generated):
     """A kernel for one network's structure: called like ``run_direct``, with the same results."""
 
     run = staticmethod(run_bursts)
-    numbers = np.float64(0), np.int64(0)  # horizon, allowance
+    numbers = np.float64(0), np.int64(0), np.uint64(0)  # horizon, allowance, place
 
 
 class SpecialisedLanes(_Generated):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -26,6 +27,8 @@ from hypothesis import strategies as st
 
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
+from gillespy_lite.kernels import random
+from gillespy_lite.kernels.draw_ring import RING, RING_SIZE, fill_ring, pass_event, return_draws
 from gillespy_lite.kernels.generated import load_module, module_path
 from gillespy_lite.kernels.lanes import LEFT_OVER
 from gillespy_lite.kernels.walking import (
@@ -478,9 +481,9 @@ def test_text_holds_nothing_that_a_user_typed():
     source = burst_source(compiled.arrays)
     own = burst_source(compile_network(gl.Network.parse("species A\n0 -> A @ 1")).arrays)
     words = set(re.findall(r"[^\W\d]\w*", source)) - set(re.findall(r"[^\W\d]\w*", own))
-    # Species, parameters, constants, values, weights, propensities, sums: a letter or two and a
-    # number.
-    plain = re.compile(r"(?:[spckvwabq]|hc|hv)\d+|changed|ZERO_BITS|x[0-9a-f]+|exp|if|else|and")
+    # Species, parameters, constants, values, weights, propensities, sums, steps: a letter or two
+    # and a number.
+    plain = re.compile(r"(?:[spckvwabqu]|hc|hv)\d+|changed|ZERO_BITS|x[0-9a-f]+|exp|if|else|and")
     assert not {word for word in words if not plain.fullmatch(word)}
     assert source.isascii()
     for number in ("1.2345678", "7.6543217", "0.12345678"):
@@ -492,7 +495,8 @@ def test_text_holds_nothing_that_a_user_typed():
     assert all(one.startswith("gillespy_lite.kernels.") for one in imports)
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert calls <= {
-        *("np.array", "np.float64", "np.int64", "np.uint64", "np.exp", "kernel", "negative_log"),
+        *("np.array", "np.float64", "np.int64", "np.uint64", "np.exp", "kernel", "step_at"),
+        "convert_draws",
         "np.uint64(BITS_OF_ONE | word >> U12).view",
     }
 
@@ -693,6 +697,48 @@ def test_a_module_is_made_once_for_all_threads():
     assert len({id(one) for one in found}) == 1
 
 
+# ---- The ring of draws ---------------------------------------------------------------------------
+
+
+def test_ring_holds_the_draws_of_the_stream_in_their_order():
+    stream, usual, ring = np.zeros(4, np.uint64), np.zeros(4, np.uint64), np.zeros(RING_SIZE)
+    for one in (stream, usual):
+        random.seed_stream(np.arange(4, dtype=np.uint64), 3, one)
+    fill_ring(stream, ring)
+    place = np.uint64(0)
+    for _ in range(5 * RING):
+        drawn = ring[place], ring[place + np.uint64(RING)]
+        # What a kernel without a ring draws, and where it would leave the stream.
+        back = stream.copy()
+        return_draws(back)
+        assert back.tobytes() == usual.tobytes()
+        assert drawn == (random.exponential_by_log(usual), random.uniform_52(usual))
+        place = np.uint64(pass_event(stream, ring, place))
+
+
+def in_turns(*kernels: Any) -> Any:
+    """Return a kernel that is another one at each call."""
+    turns = itertools.cycle(kernels)
+
+    def run(*arguments: Any) -> int:
+        return next(turns)(*arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["mixed", "operations 0", "ring of 45"])
+def test_kernels_can_take_turns_on_one_path(name):
+    plan = plan_for(NETWORKS[name], np.linspace(0.0, 2.0, 9))
+    table = METHODS["direct"].kernel
+    special = specialised_kernel(plan.compiled)
+    usual, _ = drive(plan, table, 3, 10**12)
+    for budget in (1, 5, 40):
+        found, n_stops = drive(plan, in_turns(special, table), 3, budget)
+        assert n_stops >= 3
+        for key in found:
+            assert found[key].tobytes() == usual[key].tobytes(), key
+
+
 # ---- Plain Python -------------------------------------------------------------------------------
 
 
@@ -726,12 +772,14 @@ def test_a_mutant_text_is_rejected():
     text = burst_source(plans[0].compiled.arrays)
     usual = [drive(plan, METHODS["direct"].kernel, 1, 10**12, 3_000)[0] for plan in plans]
     for old, new, is_same in (
-        ("time + negative_log", "time + ONE * negative_log", True),
-        ("np.int64(q3 <= target)", "np.int64(q3 < ZERO)", False),
+        ("time + ring", "time + ONE * ring", True),
+        ("step_at(q3, target,", "step_at(target, q3,", False),
         ("q7 = q3 + b7", "q7 = q6 + a7", False),
-        ("(share - ONE)", "(wait - ONE)", False),
-        ("TWO - wait", "TWO - share", False),
-        ("[-1.0, -1.0", "[-1.0, -2.0", False),
+        ("target = ring[N_PLACES + place]", "target = ring[place]", False),
+        ("time + ring[place]", "time + ring[N_PLACES + place]", False),
+        ("        ring[place] = np", "        ring[N_PLACES + place] = np", False),
+        ("place += BIT", "place += BIT + BIT", False),
+        ("(s0 + -1.0)", "(s0 + -2.0)", False),
     ):
         assert old in text
         kernel = SpecialisedKernel(text.replace(old, new))

@@ -16,9 +16,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from .draw_ring import RING, RING_SIZE, fill_ring, pass_event, return_draws
 from .jit import inlined, kernel
 from .propensities import fire
-from .random import uniform
 from .references import refer
 from .walking import (
     ALL_DONE,
@@ -48,11 +48,12 @@ from .walking import (
 __all__ = ["ALLOWANCE_SPENT", "AT_FAULT", "CROSSING", "HOLDS", "call_burst", "run_bursts"]
 
 # Why a burst ended. At a crossing, and where the allowance is spent, the next event has been drawn
-# but has not happened: its time is in the walker's spare clock, its reaction in `FIRED`, and the
-# stream still stands before its draws, so that they come again.
+# but has not happened: its time is in the walker's spare clock, its reaction (where the allowance
+# is spent) in `FIRED`, and its draws are still in its place in the ring, so that they come again.
 CROSSING, ALLOWANCE_SPENT, HOLDS, AT_FAULT = 0, 1, 2, 3
 
 _MUCH_ROOM = 2**40
+_LAST_PLACE = np.uint64(RING - 1)
 
 
 def call_burst(burst, arguments):
@@ -113,12 +114,14 @@ def run_bursts(network, request, walker, output, first_index, budget, burst):
     far_network, far_request, far_walker = refer(network), refer(request), refer(walker)
     times, counter, parameters = request.times, walker.counter, network.parameters
     n_reactions, n_times = network.form.size, request.times.size
+    ring = walker.reals[walker.reals.size - RING_SIZE :]
     for row in range(counter[ROW], output.outcome.size):
         if counter[UNDER_WAY] == 0:
             start_row(request, walker, parameters, output, row, first_index, n_reactions)
             budget -= n_times
         n_recorded, n_events = counter[N_RECORDED], counter[N_EVENTS]
-        room = np.int64(0)
+        room, place = np.int64(0), np.uint64(0)
+        fill_ring(walker.stream, ring)
         while True:
             # Each event takes one from it, or less.
             if room < _MUCH_ROOM:
@@ -137,8 +140,11 @@ def run_bursts(network, request, walker, output, first_index, budget, burst):
                     far_walker,
                     times[n_recorded],
                     max(np.int64(0), allowance),
+                    place,
                 ),
             )
+            # Each event has used one place.
+            place = (place + np.uint64(counter[SPARE])) & _LAST_PLACE
             n_events += counter[SPARE]
             budget -= counter[SPARE]
             room -= counter[SPARE]
@@ -167,9 +173,7 @@ def run_bursts(network, request, walker, output, first_index, budget, burst):
                 break
             full = False
             if reason == ALLOWANCE_SPENT and (request.every_event or room < 1):
-                # Past the two draws that the burst has seen.
-                uniform(walker.stream)
-                uniform(walker.stream)
+                place = pass_event(walker.stream, ring, place)
                 walker.clock[TIME] = next_time
                 n_events += 1
                 budget -= 1
@@ -185,9 +189,11 @@ def run_bursts(network, request, walker, output, first_index, budget, burst):
                 counter[N_RECORDED], counter[N_EVENTS] = n_recorded, n_events
                 # As if everything had changed, for a kernel that keeps propensities.
                 counter[FIRED] = n_reactions
+                return_draws(walker.stream)
                 return EVENTS_FULL if full else BUDGET_SPENT
         counter[N_RECORDED] = n_recorded
         finish_row(walker, output, row, outcome, n_events)
         if outcome != COMPLETE:
+            return_draws(walker.stream)
             return IN_TROUBLE
     return ALL_DONE

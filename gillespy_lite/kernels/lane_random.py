@@ -15,7 +15,7 @@ from .random import (
     ROOT_OF_TWO,
 )
 
-__all__ = ["next_words", "random_exponential", "random_uniform"]
+__all__ = ["negative_logs", "next_words", "random_exponential", "random_uniform"]
 
 _U12, _U17, _U52 = np.uint64(12), np.uint64(17), np.uint64(52)
 _LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = LOG_COEFFICIENTS
@@ -42,8 +42,13 @@ def random_uniform(words):
 
 @inlined
 def random_exponential(words):
-    """Return exponential numbers of mean 1, as `random.exponential_by_log`: fdlibm's logarithm."""
-    v = 2.0 - as_double(BITS_OF_ONE | (words >> _U12))
+    """Return exponential numbers of mean 1, as `random.exponential_by_log`."""
+    return negative_logs(2.0 - as_double(BITS_OF_ONE | (words >> _U12)))
+
+
+@inlined
+def negative_logs(v):
+    """Return -log(v) as `random.negative_log` does: fdlibm's logarithm."""
     bits = as_words(v)
     m = as_double((bits & MANTISSA) | BITS_OF_ONE)
     e = as_double((bits >> _U52) | _BITS_OF_2_52) - _BIASED_2_52

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..kernels.arrays import LONGEST_ROW, ROW_DEPENDENTS, ROW_HEAD
+from ..kernels.draw_ring import RING_SIZE
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
@@ -217,9 +218,9 @@ class Direct(ExactMethod):
         return run_direct_pairs if is_pairs and _is_small(n_species, n_reactions) else self.kernel
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
-        """Return the sizes for the sums, for nodes of one level, and for small networks."""
+        """Return the sizes for the sums, nodes of a level, small networks, and a ring of draws."""
         n_reals, n_integers = workspace_size(n_reactions), LONGEST_ROW
         if _is_small(n_species, n_reactions):
             more_reals, more_integers = pair_loop_workspace(n_species, n_reactions)
             n_reals, n_integers = max(n_reals, more_reals), max(n_integers, more_integers)
-        return n_reals, n_integers
+        return n_reals + RING_SIZE, n_integers
