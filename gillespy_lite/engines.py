@@ -135,7 +135,7 @@ def _seconds_saved(compiled: CompiledNetwork, *, lanes: bool) -> float:
     laws (104 operations) 67 and 12, 143 and 50.
     """
     n, n_operations = compiled.arrays.form.size, compiled.arrays.laws.operation.size
-    nanoseconds = 0.05 * n + 0.5 * n_operations if lanes else 8.0 + 0.3 * n + 0.8 * n_operations
+    nanoseconds = 0.05 * n + 0.5 * n_operations if lanes else 12.0 + 0.3 * n + 0.8 * n_operations
     return 1e-9 * nanoseconds
 
 
