@@ -24,6 +24,7 @@ from .specialisation import (
     specialised_kernel,
     specialised_lanes,
 )
+from .specialisation_source import n_operations
 
 __all__ = ["ENGINES", "Engine", "RunShape", "choose_engine"]
 
@@ -134,8 +135,8 @@ def _seconds_saved(compiled: CompiledNetwork, *, lanes: bool) -> float:
     toggle switch with Hill laws (14 operations) 11 and 4, 64 and 16; a clock of 30 reactions with
     laws (104 operations) 67 and 12, 143 and 50.
     """
-    n, n_operations = compiled.arrays.form.size, compiled.arrays.laws.operation.size
-    nanoseconds = 0.05 * n + 0.5 * n_operations if lanes else 12.0 + 0.3 * n + 0.8 * n_operations
+    n, size = compiled.arrays.form.size, n_operations(compiled.arrays.laws)
+    nanoseconds = 0.05 * n + 0.5 * size if lanes else 12.0 + 0.3 * n + 0.8 * size
     return 1e-9 * nanoseconds
 
 

@@ -285,9 +285,11 @@ class _Statistics:
         depth = math.ceil(math.log2(n / self.unit + 1)) + n_threads
         moments = n_times * (k * k + 3 * k)
         bins = n_times * n_species * (n_bins + 1)
+        # Of paths that wait to be reduced.
+        buffered = self.unit if plan.engine.lanes is None else self.rows_at_once(n, n_threads)
         wants_hits = plan.options["stop_when"] is not None
         require_memory(
-            8 * (moments * depth + n_threads * (bins + self.unit * n_times * k))
+            8 * (moments * depth + n_threads * (bins + buffered * n_times * k))
             + (9 * n if wants_hits else 0),
             "ask for fewer sampling times, fewer outputs=, or fewer histogram_bins="
             + (", or fewer trajectories (stop_when keeps a time of each)" if wants_hits else ""),
@@ -487,9 +489,11 @@ class _Crew:
                 self._next = stop = min(self._n, start + self._chunk(self._n - start))
             if start >= stop:
                 return
-            # Statistics go unit by unit; stored paths take the whole chunk in one go.
-            one_by_one = self._store.unit > 1 and self._plan.engine.lanes is None
-            step = self._store.unit if one_by_one else stop - start
+            # Statistics go unit by unit, or a few units in lanes; stored paths take the whole chunk
+            # in one go.
+            step = self._store.unit if self._store.unit > 1 else stop - start
+            if self._plan.engine.lanes is not None:
+                step = self._store.rows_at_once(stop - start, 1)
             for first in range(start, stop, step):
                 # Also between pieces: many may be done within one kernel call each.
                 if self._is_late():
@@ -529,7 +533,7 @@ class _Crew:
                 output = self._shared_output or self._store.rows(first, last)
                 queue = self._shared_queue if shares else np.zeros(1, dtype=np.int64)
                 try:
-                    self._run_lanes(worker, pace, plan.lane_walker(queue), output, first, report)
+                    self._run_lanes(pace, plan.lane_walker(queue), output, first, report)
                 finally:
                     # Also what was finished of a piece that was cut short.
                     self._store.take(worker, first, output)
@@ -541,7 +545,6 @@ class _Crew:
 
     def _run_lanes(
         self,
-        worker: int,
         pace: Pace,
         lanes: LaneWalker,
         output: Output,

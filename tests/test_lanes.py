@@ -625,3 +625,30 @@ def test_a_mutant_of_the_lanes_is_rejected(name, tmp_path, monkeypatch):
     if "draws on" not in name:  # which keeps the law, because waiting times have no memory
         wrong = gl.ensemble(network, law.times, law.n, **how)
         assert smallest(law.judge(wrong.counts)) < THRESHOLD
+
+
+def test_lanes_of_statistics_keep_few_paths_at_a_time(monkeypatch):
+    sizes, usual = [], RunPlan.output
+
+    def output(plan, n_rows, n_events=0):
+        made = usual(plan, n_rows, n_events)
+        sizes.append(made.counts.nbytes)
+        return made
+
+    monkeypatch.setattr(RunPlan, "output", output)
+    for chunk_size in (None, 20_000):
+        gl.ensemble(
+            BIRTH_DEATH, np.linspace(0, 0.1, 50), 20_000, rng=1, method="direct", engine="lanes",
+            statistics=True, chunk_size=chunk_size, threads=1,
+        )  # fmt: skip
+    assert max(sizes) <= 8 * 256 * 50 * 8
+
+
+def test_a_pilot_records_nothing(monkeypatch):
+    sizes, usual = [], RunPlan.output
+    monkeypatch.setattr(
+        RunPlan, "output", lambda plan, n, m=0: sizes.append(len(plan.species)) or usual(plan, n, m)
+    )
+    gl.ensemble(BIRTH_DEATH, np.linspace(0, 1, 9), 40, rng=1)
+    assert sizes[0] == 0
+    assert sizes[-1] == 1

@@ -15,26 +15,16 @@ import numpy as np
 
 from .bursts import call_burst
 from .jit import apart, inlined, kernel
-from .lane_vectors import LANES, load_8, load_16, lowest_bit, store
-from .lanes import (
-    _LOOK,
-    ALIVE,
-    LEFT_OVER,
-    STEPS,
-    UNDER_WAY,
-    _finish,
-    _look,
-    _record,
-    _start,
-)
+from .lane_vectors import LANES, load_8, load_16, store
+from .lanes import ALIVE, LOOK, STEPS, UNDER_WAY, attend, begin, look
 from .references import refer
 from .special_functions import power
-from .walking import ALL_DONE, BUDGET_SPENT, COMPLETE
+from .walking import ALL_DONE, BUDGET_SPENT
 
 __all__ = ["lane_power_8", "lane_power_16", "run_lane_bursts"]
 
 _FRESH = 6  # of LaneWalker.counter: lanes that the burst must bring up to date
-_NO_BITS, _BIT = np.uint64(0), np.uint64(1)
+_NO_BITS, _ALL = np.uint64(0), np.uint64(2**LANES - 1)
 
 
 @apart
@@ -71,63 +61,23 @@ def run_lane_bursts(network, request, walker, output, first_index, budget, burst
 
     Called as ``run_lanes`` is, and with the same results.
     """
-    far_network, far_request = refer(network), refer(request)
-    far_walker, far_output = refer(walker), refer(output)
-    far = far_network, far_request, far_walker, far_output
+    far = refer(network), refer(request), refer(walker), refer(output)
     counter, report = walker.counter, walker.seed
-    fresh = _NO_BITS
     if counter[UNDER_WAY] == 0:
         counter[UNDER_WAY] = 1
-        alive = _NO_BITS
-        for lane in range(LANES):
-            # An idle lane holds a possible state, so that nothing it computes is a surprise.
-            for species in range(network.n_species):
-                walker.state[species * LANES + lane] = np.float64(request.initial_state[species])
-            walker.state[network.n_species * LANES + lane] = 1.0
-            walker.grid_time[lane] = -np.inf
-            fresh |= _BIT << np.uint64(lane)
-            if _start(far_network, far_request, far_walker, far_output, first_index, lane):
-                alive |= _BIT << np.uint64(lane)
+        alive, fresh = begin(network, request, walker, far, first_index), _ALL
     else:
         alive, fresh = np.uint64(counter[ALIVE]), np.uint64(counter[_FRESH])
     step = counter[STEPS]
     last_step = step + max(np.int64(1), budget // LANES)
     while alive != _NO_BITS and step < last_step:
         # Not past the next look at large counts and standing clocks.
-        n_steps = min(last_step - step, _LOOK - step % _LOOK)
-        step += call_burst(
-            burst,
-            (far_network, far_request, far_walker, alive, fresh, np.int64(n_steps)),
-        )
-        went, hits, fault = report[0], report[1] & alive, report[2] & alive
-        fresh = _NO_BITS
-        if step % _LOOK == 0:
-            fault |= _look(far_network, far_walker, alive)
-        stopped = (~went & alive) | hits | fault
-        while stopped != _NO_BITS:
-            lane = lowest_bit(stopped)
-            bit = _BIT << np.uint64(lane)
-            stopped &= ~bit
-            total_here, outcome = walker.total[lane], 0
-            if fault & bit != _NO_BITS or not total_here < np.inf:
-                outcome = LEFT_OVER
-            else:
-                until = walker.next_time[lane] if total_here > 0.0 else np.inf
-                if hits & bit != _NO_BITS:
-                    # The path is held at the state that met the condition.
-                    output.hitting_time[walker.row[lane]] = walker.time[lane]
-                    until = np.inf
-                if _record(far, request, walker, output, lane, until):
-                    outcome = COMPLETE
-                elif walker.n_events[lane] == request.max_events:
-                    outcome = LEFT_OVER
-            if outcome != 0:
-                _finish(walker, output, lane, outcome)
-                if _start(far_network, far_request, far_walker, far_output, first_index, lane):
-                    fresh |= bit
-                else:
-                    alive &= ~bit
-                    walker.grid_time[lane] = -np.inf
+        n_steps = min(last_step - step, LOOK - step % LOOK)
+        step += call_burst(burst, (far[0], far[1], far[2], alive, fresh, np.int64(n_steps)))
+        went, hits, fault = report[0], report[1], report[2]
+        if step % LOOK == 0:
+            fault |= look(far[0], far[2])
+        alive, fresh = attend(request, walker, output, far, first_index, alive, went, hits, fault)
     # Lanes that have just started are brought up to date when the kernel goes on.
     counter[ALIVE], counter[STEPS], counter[_FRESH] = np.int64(alive), step, np.int64(fresh)
     return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT

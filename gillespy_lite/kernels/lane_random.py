@@ -6,19 +6,11 @@ import numpy as np
 
 from .jit import inlined
 from .lane_vectors import as_double, as_words, rotated, select
-from .random import (
-    BITS_OF_ONE,
-    LN2_HIGH,
-    LN2_LOW,
-    LOG_COEFFICIENTS,
-    MANTISSA,
-    ROOT_OF_TWO,
-)
+from .random import BITS_OF_ONE, MANTISSA, ROOT_OF_TWO, negative_log_of
 
 __all__ = ["negative_logs", "next_words", "random_exponential", "random_uniform"]
 
 _U12, _U17, _U52 = np.uint64(12), np.uint64(17), np.uint64(52)
-_LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = LOG_COEFFICIENTS
 # A whole number below 2**52 in the mantissa of this double is that number above 2**52: the way from
 # words to doubles that is one instruction on every processor.
 _BITS_OF_2_52, _BIASED_2_52 = np.uint64(0x4330000000000000), 2.0**52 + 1023.0
@@ -55,12 +47,4 @@ def negative_logs(v):
     large = m > ROOT_OF_TWO
     m = select(large, 0.5 * m, m)
     e = select(large, e + 1.0, e)
-    f = m - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    w = z * z
-    t1 = w * (_LG2 + w * (_LG4 + w * _LG6))
-    t2 = z * (_LG1 + w * (_LG3 + w * (_LG5 + w * _LG7)))
-    half_square = (0.5 * f) * f
-    correction = s * (half_square + (t2 + t1)) + e * LN2_LOW
-    return -(e * LN2_HIGH - ((half_square - correction) - f))
+    return negative_log_of(m, e)

@@ -15,8 +15,7 @@ A lane that is done takes the next row from a counter that all threads share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,21 +42,24 @@ __all__ = [
     "LARGEST_LANE_CHANGE",
     "LARGEST_LANE_COUNT",
     "LEFT_OVER",
+    "LOOK",
     "LaneNetwork",
     "LaneWalker",
-    "lane_kernel",
+    "attend",
+    "begin",
+    "look",
     "run_lanes",
 ]
 
 # An outcome beside those of walking.py: the scalar kernel must run this row.
 LEFT_OVER = -1
 
-# Counts are doubles here. They are looked at every _LOOK steps, and a lane with one above the first
+# Counts are doubles here. They are looked at every LOOK steps, and a lane with one above the first
 # number is given back. So no count can pass 2**53 unseen if no event changes one by more than the
 # second.
 LARGEST_LANE_COUNT = 2.0**52
 LARGEST_LANE_CHANGE = 2.0**40
-_LOOK = 1024
+LOOK = 1024
 
 _NO_BITS, _BIT = np.uint64(0), np.uint64(1)
 
@@ -152,11 +154,11 @@ def _fill_laws(network, walker):
 
 
 @inlined
-def fill_cumulative(network, walker, far_network, far_walker):
+def fill_cumulative(network, walker, far):
     """Write the cumulative sums of propensities, in fours; return the lanes with a bad one."""
     fault = _NO_BITS
     if network.factor.size > 0:
-        fault = _fill_laws(far_network, far_walker)
+        fault = _fill_laws(far[0], far[2])
     state, cumulative, partnerless = walker.state, walker.cumulative, network.n_species * LANES
     offset = everywhere(0.0)
     for block in range(0, network.coefficient.size, 4):
@@ -175,7 +177,7 @@ def fill_cumulative(network, walker, far_network, far_walker):
 
 @inlined
 def choose_and_fire(network, walker, target, goes):
-    """Fire, in the lanes that go, the reaction whose share of the sums holds the target."""
+    """Fire, in the lanes that go, the reaction whose share holds the target; -1 in the others."""
     n, cumulative, state = network.n_reactions, walker.cumulative, walker.state
     chosen = ones(goes) - 1  # 0, and -1 where the lane is held, which no share is below
     for k in range(n - 1):
@@ -291,7 +293,7 @@ def _start(network, request, walker, output, first_index, lane):
 
 
 @apart
-def _look(network, walker, alive):
+def look(network, walker):
     """Return the lanes that the scalar kernel must take over, as bits."""
     largest = everywhere(0.0)
     for species in range(network.n_species):
@@ -300,7 +302,7 @@ def _look(network, walker, alive):
     time = load(walker.time, 0)
     stuck = (largest > LARGEST_LANE_COUNT) | (time == load(walker.look_time, 0))
     store(walker.look_time, 0, time)
-    return bits(stuck) & alive
+    return bits(stuck)
 
 
 @apart
@@ -320,109 +322,112 @@ def _hits(network, request, walker):
 # ---- The loop ------------------------------------------------------------------------------------
 
 
-def lane_kernel(
-    name: str,
-    fill: Callable[..., Any] = fill_cumulative,
-    fire: Callable[..., Any] = choose_and_fire,
-) -> Any:
-    """Return a kernel that runs rows of an output in lanes.
+@inlined
+def begin(network, request, walker, far, first_index):
+    """Start all lanes; return those that have a row, as bits.
+
+    `far` holds references to the network, the request, the walker and the output.
+    """
+    alive = _NO_BITS
+    for lane in range(LANES):
+        # An idle lane holds a possible state, so that nothing it computes is a surprise.
+        for species in range(network.n_species):
+            walker.state[species * LANES + lane] = np.float64(request.initial_state[species])
+        walker.state[network.n_species * LANES + lane] = 1.0
+        walker.grid_time[lane] = -np.inf
+        if _start(far[0], far[1], far[2], far[3], first_index, lane):
+            alive |= _BIT << np.uint64(lane)
+    return alive
+
+
+@inlined
+def attend(request, walker, output, far, first_index, alive, went, hits, fault):
+    """Do what the vector arithmetic does not: record, end and start the paths of single lanes.
 
     Parameters
     ----------
-    name : str
-        The kernel is called ``run_<name>``.
-    fill : compiled function (network, walker, far_network, far_walker) -> word
-        Computes propensities and `walker.cumulative`, and writes `walker.total`; returns the lanes
-        in which one is at fault, as bits. The last two arguments are references to the first.
-    fire : compiled function (network, walker, target, goes)
-        Fires, in the lanes where `goes` holds, the reaction in whose share `target` lies; it is
-        -1 in the others.
+    alive, went, hits, fault : word
+        As bits, the lanes that have a row; whose event has happened; in which the condition of the
+        run holds now; that the scalar kernel must take over.
+
+    Returns
+    -------
+    alive, fresh : word
+        The lanes that have a row now; those of them that have just started it.
     """
-
-    def run(network, request, walker, output, first_index, budget):
-        # Parts that are kept apart get the groups by their addresses; the vector arithmetic does
-        # not, because it would have to look up every array's place anew after each store.
-        far_network, far_request = refer(network), refer(request)
-        far_walker, far_output = refer(walker), refer(output)
-        far = far_network, far_request, far_walker, far_output
-        stream, counter = walker.stream, walker.counter
-        watched = request.condition.start.size > 1
-        if counter[UNDER_WAY] == 0:
-            counter[UNDER_WAY] = 1
-            alive = _NO_BITS
-            for lane in range(LANES):
-                # An idle lane holds a possible state, so that nothing it computes is a surprise.
-                for species in range(network.n_species):
-                    initial = np.float64(request.initial_state[species])
-                    walker.state[species * LANES + lane] = initial
-                walker.state[network.n_species * LANES + lane] = 1.0
-                walker.grid_time[lane] = -np.inf
-                if _start(far_network, far_request, far_walker, far_output, first_index, lane):
-                    alive |= _BIT << np.uint64(lane)
+    fresh = _NO_BITS
+    hits &= alive
+    fault &= alive
+    stopped = (~went & alive) | hits | fault
+    while stopped != _NO_BITS:
+        lane = lowest_bit(stopped)
+        bit = _BIT << np.uint64(lane)
+        stopped &= ~bit
+        total, outcome = walker.total[lane], 0
+        if fault & bit != _NO_BITS or not total < np.inf:
+            outcome = LEFT_OVER
         else:
-            alive = np.uint64(counter[ALIVE])
-        step = counter[STEPS]
-        last_step = step + max(np.int64(1), budget // LANES)
-        while alive != _NO_BITS and step < last_step:
-            step += 1
-            fault = fill(network, walker, far_network, far_walker)
-            s0, s1 = load(stream, 0), load(stream, LANES)
-            s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
-            word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
-            waiting = random_exponential(word)
-            word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
-            total, time = load(walker.total, 0), load(walker.time, 0)
-            next_time = time + waiting / total
-            # Without an event ever the quotient is inf, or 0/0; neither comes before a grid time.
-            n_events = load(walker.n_events, 0)
-            goes = (next_time <= load(walker.grid_time, 0)) & (n_events != request.max_events)
-            target = select(goes, random_uniform(word) * total, -1.0)
-            store(walker.next_time, 0, next_time)
-            store(walker.time, 0, select(goes, next_time, time))
-            store(walker.n_events, 0, n_events + ones(goes))
-            store(stream, 0, select(goes, t0, s0))
-            store(stream, LANES, select(goes, t1, s1))
-            store(stream, 2 * LANES, select(goes, t2, s2))
-            store(stream, 3 * LANES, select(goes, t3, s3))
-            fire(network, walker, target, goes)
-            went = bits(goes)
-            hits = _NO_BITS
-            if watched:
-                hits = _hits(far_network, far_request, far_walker) & went & alive
-            fault &= alive
-            if step % _LOOK == 0:
-                fault |= _look(far_network, far_walker, alive)
-            stopped = (~went & alive) | hits | fault
-            while stopped != _NO_BITS:
-                lane = lowest_bit(stopped)
-                bit = _BIT << np.uint64(lane)
-                stopped &= ~bit
-                total_here, outcome = walker.total[lane], 0
-                if fault & bit != _NO_BITS or not total_here < np.inf:
-                    outcome = LEFT_OVER
-                else:
-                    until = walker.next_time[lane] if total_here > 0.0 else np.inf
-                    if hits & bit != _NO_BITS:
-                        # The path is held at the state that met the condition.
-                        output.hitting_time[walker.row[lane]] = walker.time[lane]
-                        until = np.inf
-                    if _record(far, request, walker, output, lane, until):
-                        outcome = COMPLETE
-                    elif walker.n_events[lane] == request.max_events:
-                        outcome = LEFT_OVER
-                if outcome != 0:
-                    _finish(walker, output, lane, outcome)
-                    if not _start(
-                        far_network, far_request, far_walker, far_output, first_index, lane
-                    ):
-                        alive &= ~bit
-                        walker.grid_time[lane] = -np.inf
-        counter[ALIVE], counter[STEPS] = np.int64(alive), step
-        return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT
-
-    # The cached file is named after the function.
-    run.__name__ = run.__qualname__ = f"run_{name}"
-    return kernel(run)
+            until = walker.next_time[lane] if total > 0.0 else np.inf
+            if hits & bit != _NO_BITS:
+                # The path is held at the state that met the condition.
+                output.hitting_time[walker.row[lane]] = walker.time[lane]
+                until = np.inf
+            if _record(far, request, walker, output, lane, until):
+                outcome = COMPLETE
+            elif walker.n_events[lane] == request.max_events:
+                outcome = LEFT_OVER
+        if outcome != 0:
+            _finish(walker, output, lane, outcome)
+            if _start(far[0], far[1], far[2], far[3], first_index, lane):
+                fresh |= bit
+            else:
+                alive &= ~bit
+                walker.grid_time[lane] = -np.inf
+    return alive, fresh
 
 
-run_lanes = lane_kernel("lanes")
+@kernel
+def run_lanes(network, request, walker, output, first_index, budget):
+    """Run rows of an output in lanes; return why it stopped."""
+    # Parts that are kept apart get the groups by their addresses; the vector arithmetic does not,
+    # because it would have to look up every array's place anew after each store.
+    far = refer(network), refer(request), refer(walker), refer(output)
+    stream, counter = walker.stream, walker.counter
+    watched = request.condition.start.size > 1
+    if counter[UNDER_WAY] == 0:
+        counter[UNDER_WAY] = 1
+        alive = begin(network, request, walker, far, first_index)
+    else:
+        alive = np.uint64(counter[ALIVE])
+    step = counter[STEPS]
+    last_step = step + max(np.int64(1), budget // LANES)
+    while alive != _NO_BITS and step < last_step:
+        step += 1
+        fault = fill_cumulative(network, walker, far)
+        s0, s1 = load(stream, 0), load(stream, LANES)
+        s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+        word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
+        waiting = random_exponential(word)
+        word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
+        total, time = load(walker.total, 0), load(walker.time, 0)
+        next_time = time + waiting / total
+        # Without an event ever the quotient is inf, or 0/0; neither comes before a grid time.
+        n_events = load(walker.n_events, 0)
+        goes = (next_time <= load(walker.grid_time, 0)) & (n_events != request.max_events)
+        target = select(goes, random_uniform(word) * total, -1.0)
+        store(walker.next_time, 0, next_time)
+        store(walker.time, 0, select(goes, next_time, time))
+        store(walker.n_events, 0, n_events + ones(goes))
+        store(stream, 0, select(goes, t0, s0))
+        store(stream, LANES, select(goes, t1, s1))
+        store(stream, 2 * LANES, select(goes, t2, s2))
+        store(stream, 3 * LANES, select(goes, t3, s3))
+        choose_and_fire(network, walker, target, goes)
+        went, hits = bits(goes), _NO_BITS
+        if watched:
+            hits = _hits(far[0], far[1], far[2]) & went
+        if step % LOOK == 0:
+            fault |= look(far[0], far[2])
+        alive, _ = attend(request, walker, output, far, first_index, alive, went, hits, fault)
+    counter[ALIVE], counter[STEPS] = np.int64(alive), step
+    return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT

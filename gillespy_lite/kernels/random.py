@@ -30,15 +30,13 @@ from .jit import inlined, part
 
 __all__ = [
     "BITS_OF_ONE",
-    "LN2_HIGH",
-    "LN2_LOW",
-    "LOG_COEFFICIENTS",
     "MANTISSA",
     "ROOT_OF_TWO",
     "exponential",
     "exponential_by_log",
     "gamma",
     "negative_log",
+    "negative_log_of",
     "normal",
     "poisson",
     "seed_stream",
@@ -62,13 +60,12 @@ BITS_OF_ONE = np.uint64(0x3FF0000000000000)
 MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
 _BIAS = np.int64(1023)
 ROOT_OF_TWO = 1.4142135623730951
-LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-LOG_COEFFICIENTS = (
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = (
     6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
     2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
     1.479819860511658591e-01,
 )  # fmt: skip
-_LG1, _LG2, _LG3, _LG4, _LG5, _LG6, _LG7 = LOG_COEFFICIENTS
 
 
 def _exponential_layers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,6 +170,12 @@ def negative_log(v):
     e = np.float64(exponent)
     if m > ROOT_OF_TWO:
         m, e = 0.5 * m, e + 1.0
+    return negative_log_of(m, e)
+
+
+@inlined
+def negative_log_of(m, e):
+    """Return -log(2^e m) for m in [sqrt(1/2), sqrt(2)]; also of many lanes at once."""
     f = m - 1.0
     s = f / (2.0 + f)
     z = s * s
@@ -180,8 +183,8 @@ def negative_log(v):
     t1 = w * (_LG2 + w * (_LG4 + w * _LG6))
     t2 = z * (_LG1 + w * (_LG3 + w * (_LG5 + w * _LG7)))
     half_square = (0.5 * f) * f
-    correction = s * (half_square + (t2 + t1)) + e * LN2_LOW
-    return -(e * LN2_HIGH - ((half_square - correction) - f))
+    correction = s * (half_square + (t2 + t1)) + e * _LN2_LOW
+    return -(e * _LN2_HIGH - ((half_square - correction) - f))
 
 
 @inlined
