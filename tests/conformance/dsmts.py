@@ -5,6 +5,9 @@ Scores: T. W. Evans, C. S. Gillespie, D. J. Wilkinson, Bioinformatics 24:285-286
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 
 import gillespy_lite as gl
@@ -18,29 +21,33 @@ EXACT_METHODS = tuple(
     name for name, method in METHODS.items() if method.is_exact and method.supports_events
 )
 
-_MAY_BE_OUT = 1  # points in a case
+_MAY_BE_OUT = 1  # points in a run
 _CALL_FOR_ANOTHER = 3  # points out, at most, that another run may excuse
+# A correct simulator has two or three points out in some 2 to 5 of 100 runs (more where an event
+# makes the counts bimodal, so that Y is wider than its bounds assume: 00033 at t = 10), so that one
+# of the 60 pairs of case and method would fail a second time, too, every few changes of a stream.
+# What is wrong by more than chance is out in every run.
+_RUNS = 3
 
 
 def run_dsmts(case: SbmlCase, method: str, n: int, seed: int = 1) -> Outcome:
     """Run a case `n` times by a method and score it.
 
-    Two or three points out call for another run with another seed, which must then be right.
+    A run with two or three points out calls for another with another seed; the third decides.
     """
-    first = attempt(case.name, method, case.model, lambda: _scored(case, method, n, seed))
-    if not _MAY_BE_OUT < first.n_out <= _CALL_FOR_ANOTHER:
-        return first
-    second = attempt(case.name, method, case.model, lambda: _scored(case, method, n, seed + 1))
-    return Outcome(
-        case.name,
-        method,
-        second.status,
-        second.n_points,
-        second.n_out,
-        f"the first run had {first.n_out} points out ({first.detail})"
-        + (f"; {second.detail}" if second.detail else ""),
-        (*first.seeds, *second.seeds),
-    )
+    seeds: list[int] = []
+    details: list[str] = []
+    while True:
+        this = seed + len(seeds)
+        seeds.append(this)
+        outcome = attempt(
+            case.name, method, case.model, functools.partial(_scored, case, method, n, this)
+        )
+        is_to_be_repeated = _MAY_BE_OUT < outcome.n_out <= _CALL_FOR_ANOTHER
+        if not is_to_be_repeated or len(seeds) == _RUNS:
+            details += [outcome.detail] if outcome.detail else []
+            return replace(outcome, detail="; ".join(details), seeds=tuple(seeds))
+        details.append(f"run {len(seeds)} had {outcome.n_out} points out ({outcome.detail})")
 
 
 def _scored(case: SbmlCase, method: str, n: int, seed: int) -> Outcome:

@@ -58,7 +58,7 @@ def _cell(outcome: Outcome | None) -> str:
     text = f"{outcome.n_out} out"
     if outcome.status == FAILED:
         text = f"**{text}**"
-    return text + (" (second run)" if len(outcome.seeds) > 1 else "")
+    return text + (f" (run {len(outcome.seeds)})" if len(outcome.seeds) > 1 else "")
 
 
 def detail_table(outcomes: Sequence[Outcome]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from . import dsmts
 from .cases import (
     CaseError,
+    SbmlCase,
     net_cases,
     parse_settings,
     parse_table,
@@ -92,6 +94,31 @@ def test_where_nothing_may_vary_one_run_that_differs_is_out():
     assert out_of_bounds(paths, fixed, zero, "mean", settings)[0].all()
     assert out_of_bounds(paths, fixed, zero, "sd", settings)[0].all()
     assert out_of_bounds(paths * np.nan, fixed, zero, "mean", settings)[0].all()
+
+
+@pytest.mark.parametrize(
+    ("points_out", "status"),
+    [
+        ([1], PASSED),
+        ([4], FAILED),
+        ([2, 0], PASSED),
+        ([3, 2, 1], PASSED),
+        ([2, 4], FAILED),
+        ([2, 2, 2], FAILED),
+    ],
+)
+def test_two_or_three_points_out_call_for_another_run_and_the_third_decides(
+    monkeypatch, tmp_path, points_out, status
+):
+    def scored(case, method, n, seed):
+        n_out = points_out[seed - 5]
+        return Outcome(case.name, method, PASSED if n_out <= 1 else FAILED, 102, n_out, "", (seed,))
+
+    monkeypatch.setattr(dsmts, "_scored", scored)
+    case = SbmlCase("00001", *(tmp_path / name for name in ("model", "settings", "results")))
+    outcome = dsmts.run_dsmts(case, "direct", 10, seed=5)
+    assert outcome.status == status
+    assert outcome.seeds == tuple(range(5, 5 + len(points_out)))
 
 
 def test_cases_are_found_by_what_they_are_not_by_where_they_lie(tmp_path):
