@@ -265,4 +265,5 @@ def _shown(network: Network, state: IntArray) -> str:
 def _merged(states: IntArray, p: FloatArray) -> tuple[IntArray, FloatArray]:
     """Return different states, with the probabilities of equal ones added."""
     rows, inverse = np.unique(states, axis=0, return_inverse=True)
-    return rows, np.bincount(inverse.ravel(), weights=p, minlength=rows.shape[0])
+    sums = np.bincount(inverse.ravel(), weights=p, minlength=rows.shape[0])
+    return rows, np.asarray(sums, dtype=np.float64)
