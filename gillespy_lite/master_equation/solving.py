@@ -42,7 +42,7 @@ _GROWTH, _FEW_STATES = 3, 4000
 _WORTH_PRUNING = 0.2
 # Flow through a state that is given up, as a share of what would find it again.
 _FORGOTTEN = 0.05
-_MOST_CAUTION = 1e20
+_MOST_CAUTION = 1e12
 # Krylov: vectors of a basis, and to how many of the last a new one is made orthogonal; when it is
 # tried: so many jumps are to come, the generator has so many entries, and the tolerance is no less.
 _BASIS, _ORTHOGONAL = 40, 2
@@ -439,7 +439,8 @@ class _Run:
                 p, excess = self._uniformised(step, rate, _TAIL * allowance)
                 name = "uniformisation"
             lost = float(self.p.sum()) - float(p.sum())
-            if lost <= (_LEAK + _TAIL) * allowance + 8.0 * _UNIT or self._hit_limit:
+            slack = 2.0 * excess + 8.0 * _UNIT
+            if lost <= (_LEAK + _TAIL) * allowance + slack or self._hit_limit:
                 break
             # Too much has flowed out: find the states that it goes to.
             self._caution *= 4.0
@@ -448,8 +449,8 @@ class _Run:
             if not complete and not self._hit_limit:
                 step *= 0.25
             elif self.space.n_states == n_states and self._caution > _MOST_CAUTION:
-                self._hit_limit = self._hit_limit or self._caution > _MOST_CAUTION**2
-                step *= 0.5
+                # Not for want of states: what is missing is rounding, and the bound says so.
+                break
         self._methods[name] = self._methods.get(name, 0) + 1
         self.p, self.time = p, end
         self.excess += excess
