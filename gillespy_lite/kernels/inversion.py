@@ -8,7 +8,7 @@ number lies within the bound, and only there, probabilities are added up to deci
 always added up from 0. All of it is plain arithmetic, without a call of a library, so that values
 of lanes and single numbers go through the same steps to the same bits.
 
-A uniform number is an odd multiple of 2**-53. So probabilities are right to 1e-16, and no draw lies
+A uniform number is an odd multiple of 2**-53. So probabilities are right to 1e-15, and no draw lies
 further out than 8.2 standard deviations of the normal law: what is beyond has the probability
 2**-53 on either side.
 
@@ -58,6 +58,7 @@ SMALLEST = 2.0**-54
 INVERSES = 1.0 / np.maximum(np.arange(128.0), 1.0)
 
 _HALF_STEP = 2.0**-53
+_NOTHING = 1e-30
 _U52 = np.uint64(52)
 _2_52 = 2.0**52
 _LOG2_E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -192,7 +193,7 @@ def poisson_expansion(w, size, mean, root):
 
     For `mean` from LARGE_MEAN on, and its `root`, at the normal quantile w; `size` is |w|. The
     bound was fitted: tests compare it with the error at every whole number within 8.3 standard
-    deviations, for means from 10 to 1e6, beyond which it falls as the expansion says.
+    deviations, for means from 10 to 1e4, beyond which it falls as the expansion says.
     """
     square = w * w
     fourth = square * square
@@ -264,7 +265,8 @@ def settle(u, mean, guess):
         j += 1.0
         term *= mean / j
         total += term
-    while total >= v:
+    # The second condition ends it where a bad guess would leave nothing but rounding errors.
+    while total >= v and here > _NOTHING:
         k += 1.0
         here *= mean / k
         total -= here
