@@ -391,7 +391,7 @@ MUTANTS = {
         ("ready = (load(walker.burst, 0) == 0.0) & (time < grid_time)", "ready = time < grid_time"),
     ),
     "a lane that is refilled goes on with a burst": (
-        ("walker.burst[lane] = 0.0", "walker.burst[lane] = 3.0"),
+        ("walker.burst[lane] = 0.0", "walker.burst[lane] = 2.0"),
     ),
     "bounds of the laws are left out": (
         ("bound = select(steepness > bound, steepness, bound)", "bound = bound + 0.0"),
@@ -436,12 +436,18 @@ def passing_mutants(tmp_path_factory):
 
 def print_passing_mutants(folder: Path) -> None:
     # Leaps that are refused, critical reactions and bursts of events; a law that is steep.
-    crowded = gl.Network.parse(EDGES["shared reactant"] + "\n0 -> C @ 30"), [0.0, 0.7, 1.2]
+    crowded = gl.Network.parse(
+        "species A = 60, B = 40, C\n0 -> A @ 200\n0 -> B @ 200\nA + B -> C @ 0.05\n"
+        "A + 2 B -> 0 @ 0.005\nC => 0 @ 150\n2 C -> A @ 0.02"
+    ), [0.0, 0.3, 0.8]
+    scarce = gl.Network.parse(EDGES["shared reactant"]), [0.0, 1.0, 3.0]
     often = {"epsilon": 0.9, "critical_count": 2, "leap_worth": 8.0, "single_steps": 3}
     hill = gl.Network.parse("species X = 4000\n0 => X @ 8000*hillr(X, 4000, 4)\nX -> 0 @ 1"), [0, 1]
     n = 33
     for name in ("", *MUTANTS):
         plan = leap_plan(*hill, n) if "laws" in name else leap_plan(*crowded, n, **often)
+        if "refused" in name:
+            plan = leap_plan(*scarce, n, **ALWAYS_LEAP, epsilon=0.9, critical_count=0)
         right = lanes_in_pieces(plan, n, 10**9)
         kernel = mutant_of(name, folder).run_leap_lanes if name else run_leap_lanes
         found = lanes_in_pieces(plan, n, 10**9, kernel)
