@@ -47,9 +47,7 @@ def _cascade() -> gl.Network:
 
 
 CASES = {
-    "birth-death, mean 1e5": Case(
-        gl.Network.parse("species X\n0 -> X @ 1e5\nX -> 0 @ 1"), 10.0
-    ),
+    "birth-death, mean 1e5": Case(gl.Network.parse("species X\n0 -> X @ 1e5\nX -> 0 @ 1"), 10.0),
     "SIR, 1e6 people": Case(
         gl.Network.parse("species S = 999000, I = 1000, R\nS + I -> 2 I @ 2e-6\nI -> R @ 1"), 20.0
     ),

@@ -1,8 +1,9 @@
 """Which engine runs a method: single paths from tables, lanes, or code made for a network.
 
-The direct method has all of them, tau-leaping tables and lanes. An engine never changes a number: all of them go the same paths, draw for draw. So the choice is a
-matter of time alone. What ``"auto"`` chooses depends on the arguments of the run and on nothing
-else: not on the clock, nor on what happens to be compiled.
+The direct method has all of them, tau-leaping tables and lanes. An engine never changes a number:
+all of them go the same paths, draw for draw. So the choice is a matter of time alone. What
+``"auto"`` chooses depends on the arguments of the run and on nothing else: not on the clock, nor on
+what happens to be compiled.
 """
 
 from __future__ import annotations

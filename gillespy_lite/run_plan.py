@@ -33,8 +33,8 @@ from .jump_compilation import (
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
 from .kernels.jit import is_loaded
-from .kernels.lane_vectors import LANES
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
 from .kernels.walking import (

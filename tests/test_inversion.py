@@ -314,7 +314,10 @@ def _plain(u: float, mean: float) -> float:
 # ---- Mutants -------------------------------------------------------------------------------------
 
 MUTANTS = {
-    "the second term of the expansion is missing": ("(1.0 / 3.0 + square * (1.0 / 6.0))", "1.0 / 3.0"),
+    "the second term of the expansion is missing": (
+        "(1.0 / 3.0 + square * (1.0 / 6.0))",
+        "1.0 / 3.0",
+    ),
     "numbers within the bound are taken as they come": (
         "    return settle(u, mean, whole + np.floor(above))",
         "    return whole + k",

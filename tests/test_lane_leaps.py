@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_determinism import DECAY, EVERYTHING, MIXED, assert_identical, ring
+from test_determinism import EVERYTHING, MIXED, assert_identical, ring
 from test_exact_laws import LAWS
-from test_lanes import BIRTH_DEATH, LAWS_OF_ALL_KINDS, NETWORKS, REACTIONS, TROUBLES
+from test_lanes import BIRTH_DEATH, NETWORKS, REACTIONS, TROUBLES
 from test_tau_leaping import ALWAYS_LEAP, EDGE_OPTIONS, EDGES, LINEAR
 
 import gillespy_lite as gl
@@ -436,10 +436,13 @@ def passing_mutants(tmp_path_factory):
 
 def print_passing_mutants(folder: Path) -> None:
     # Leaps that are refused, critical reactions and bursts of events; a law that is steep.
-    crowded = gl.Network.parse(
-        "species A = 60, B = 40, C\n0 -> A @ 200\n0 -> B @ 200\nA + B -> C @ 0.05\n"
-        "A + 2 B -> 0 @ 0.005\nC => 0 @ 150\n2 C -> A @ 0.02"
-    ), [0.0, 0.3, 0.8]
+    crowded = (
+        gl.Network.parse(
+            "species A = 60, B = 40, C\n0 -> A @ 200\n0 -> B @ 200\nA + B -> C @ 0.05\n"
+            "A + 2 B -> 0 @ 0.005\nC => 0 @ 150\n2 C -> A @ 0.02"
+        ),
+        [0.0, 0.3, 0.8],
+    )
     scarce = gl.Network.parse(EDGES["shared reactant"]), [0.0, 1.0, 3.0]
     often = {"epsilon": 0.9, "critical_count": 2, "leap_worth": 8.0, "single_steps": 3}
     hill = gl.Network.parse("species X = 4000\n0 => X @ 8000*hillr(X, 4000, 4)\nX -> 0 @ 1"), [0, 1]

@@ -61,7 +61,11 @@ _HALF_STEP = 2.0**-53
 _NOTHING = 1e-30
 _U52 = np.uint64(52)
 _2_52 = 2.0**52
-_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_LOG2_E, _LN2_HIGH, _LN2_LOW = (
+    1.4426950408889634,
+    6.93147180369123816490e-01,
+    1.90821492927058770002e-10,
+)
 
 # Wichura's boundaries: |u - 1/2| up to CENTRE; else r = sqrt(-log(min(u, 1 - u))) up to FAR_TAIL.
 CENTRE, FAR_TAIL = 0.425, 5.0
@@ -283,7 +287,7 @@ def poisson_by_inversion(u, mean):
     if mean < LARGE_MEAN:
         probability = exponential_of_negative(mean)
         remaining, k = u, 0
-        while remaining >= probability and probability > SMALLEST:
+        while remaining >= probability > SMALLEST:
             remaining -= probability
             k += 1
             probability *= mean * INVERSES[k]

@@ -144,9 +144,7 @@ def _settle_lanes(draws, firings, place, unsure):
     while unsure != _NO_BITS:
         lane = lowest_bit(unsure)
         unsure &= ~(_BIT << np.uint64(lane))
-        firings[place + lane] = settle(
-            draws[lane], draws[LANES + lane], draws[2 * LANES + lane]
-        )
+        firings[place + lane] = settle(draws[lane], draws[LANES + lane], draws[2 * LANES + lane])
 
 
 @inlined

@@ -271,6 +271,7 @@ def record_lane(far, request, walker, output, lane, time):
 
 @inlined
 def finish_lane(walker, output, lane, outcome):
+    """Write how the row of a lane ended."""
     output.outcome[walker.row[lane]] = outcome
     output.n_events[walker.row[lane]] = walker.n_events[lane]
     walker.counter[N_FINISHED] += 1
