@@ -32,6 +32,8 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.jit import is_loaded
+from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
@@ -53,7 +55,7 @@ from .kernels.walking import (
     TROUBLE,
     UNBOUNDED,
 )
-from .lane_compilation import lane_walker
+from .lane_compilation import lane_walker, leap_walker
 from .memory import require_memory
 from .method_choice import choose_method
 from .methods import Method, StochasticMethod
@@ -136,10 +138,13 @@ class RunPlan:
             integers=np.zeros(n_integers, dtype=np.int64),
         )
 
-    def lane_walker(self, queue: np.ndarray) -> LaneWalker:
+    def lane_walker(self, queue: np.ndarray) -> LaneWalker | LeapWalker:
         """Return a thread's own lanes; `queue` is the counter of rows that threads share."""
-        assert self.engine.lanes is not None
-        return lane_walker(self.engine.lanes, self.request, self.stack_depth, queue)
+        lanes = self.engine.lanes
+        assert lanes is not None
+        if isinstance(lanes, LeapNetwork):
+            return leap_walker(lanes, self.request, self.stack_depth, queue)
+        return lane_walker(lanes, self.request, self.stack_depth, queue)
 
     def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:
         """Return a walker that can go on: a larger one where the kernel asked for room.
@@ -177,10 +182,10 @@ class RunPlan:
     def _load_kernel(self) -> None:
         if self.engine.lanes is not None:
             kernel, walker = self.engine.lane_kernel, self.lane_walker(np.zeros(1, dtype=np.int64))
-            if not getattr(kernel, "signatures", True):
+            if not is_loaded(kernel):
                 kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
             return
-        if not getattr(self.kernel, "signatures", True):
+        if not is_loaded(self.kernel):
             self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
 
     def output(self, n_rows: int, n_events: int = 0) -> Output:
@@ -314,6 +319,7 @@ def _events_of_one_path(plan: RunPlan) -> float:
     plan, start = replace(plan, species=(), observables=()), float(plan.times[0])
     if plan.engine.lanes is not None:
         lanes, output = plan.lane_walker(np.zeros(1, dtype=np.int64)), plan.output(LANES)
+        assert isinstance(lanes, LaneWalker)  # only the direct method has a pilot
         budget = _PILOT_STEPS * LANES
         plan.engine.lane_kernel(plan.engine.lanes, request, lanes, output, 0, budget)
         at_work = output.outcome[lanes.row] == 0

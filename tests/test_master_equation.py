@@ -434,7 +434,7 @@ def test_a_tolerance_below_rounding_is_said_with_a_true_bound():
 def test_a_negative_rate_names_reaction_and_state():
     network = gl.Network.parse("species X = 5\nX => 0 @ X - 3.5")
     with pytest.raises(
-        gl.errors.BadPropensityError, match="'X - 3.5' of reaction 1 .* X = 3"
+        gl.errors.BadPropensityError, match=r"'X - 3\.5' of reaction 1 .* X = 3"
     ) as it:
         gl.solve_master_equation(network, [0, 1])
     assert it.value.result is None or it.value.result.stopped == "error"
