@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .conservation import integer_left_null_space
+from .conservation import conservation_laws, integer_left_null_space
 from .errors import NetworkError
 from .network import Network
 from .reactions import side_text
@@ -164,6 +164,14 @@ def structure_of(network: Network, without: Collection[str] = ()) -> NetworkStru
 
 def _rank(network: Network, left_out: Collection[str]) -> int:
     kept = [i for i, name in enumerate(network.species_names) if name not in left_out]
+    is_plain = not network.events and all(one.delay is None for one in network.reactions)
+    if (
+        is_plain
+        and not network.stoichiometry_matrix[
+            [i for i in range(network.n_species) if i not in set(kept)]
+        ].any()
+    ):
+        return network.n_species - len(conservation_laws(network))  # which are kept
     matrix = network.stoichiometry_matrix[kept].tolist()
     return len(kept) - len(integer_left_null_space(matrix, len(kept)))
 

@@ -25,10 +25,13 @@ from .polynomials import Monomial, Polynomial, fraction_text
 
 __all__ = [
     "MAX_ORDER",
+    "CentralMeans",
     "Exponents",
     "MomentEquations",
     "central_name",
-    "expected",
+    "check_order",
+    "check_size",
+    "derive",
     "exponents_of_order",
     "moment_equations",
     "moment_name",
@@ -185,7 +188,8 @@ class MomentEquations:
         latex = dict(zip(self.names, map(self._latex_name, self.exponents), strict=True))
         latex |= dict(zip(self.needed, map(self._latex_name, self.needed_exponents), strict=True))
         lines = [
-            rf"\frac{{\mathrm{{d}}}}{{\mathrm{{d}}t}} {latex[name]} &= {self._latex_of(side, latex)}"
+            rf"\frac{{\mathrm{{d}}}}{{\mathrm{{d}}t}} {latex[name]} &= "
+            + self._latex_of(side, latex)
             for name, side in zip(self.names, self.right_sides, strict=True)
         ]
         return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
@@ -208,33 +212,25 @@ class MomentEquations:
         moments = {*self.names, *self.needed, *self.species}
         written = ""
         for key, value in side.sorted_terms(self._rank):
-            above, below = [], []
+            above: list[str] = []
+            below: list[str] = []
             # Parameters before moments.
             for name, power in sorted(key, key=lambda pair: pair[0] in moments):
-                is_plain = name in moments or name.isidentifier() or name.endswith(")")
-                base = name if is_plain and " " not in name.partition("[")[0] else f"({name})"
+                is_plain = name in moments or name.isidentifier() or _is_call(self.atoms[name])
+                base = name if is_plain else f"({name})"
                 factor = base if abs(power) == 1 else f"{base}^{abs(power)}"
                 (above if power > 0 else below).append(factor)
-            size = abs(value)
-            if size.numerator != 1 or not above or "." in fraction_text(size):
-                if size.denominator != 1 and "/" not in fraction_text(size):
-                    above.insert(0, fraction_text(size))
-                else:
-                    if size.numerator != 1 or not above:
-                        above.insert(0, str(size.numerator))
-                    if size.denominator != 1:
-                        below.insert(0, str(size.denominator))
-            elif size.denominator != 1:
-                below.insert(0, str(size.denominator))
+            if abs(value) != 1 or not above:
+                above.insert(0, fraction_text(abs(value)))
             term = "*".join(above) + "".join(f"/{factor}" for factor in below)
-            sign = "-" if value < 0 else "+"
-            written += f" {sign} {term}" if written else (f"-{term}" if value < 0 else term)
+            written += _signed(term, value, written)
         return written or "0"
 
     def _latex_of(self, side: Polynomial, latex: Mapping[str, str]) -> str:
         written = ""
         for key, value in side.sorted_terms(self._rank):
-            above, below = [], []
+            above: list[str] = []
+            below: list[str] = []
             for name, power in sorted(key, key=lambda pair: pair[0] in latex):
                 if name in latex:
                     base = latex[name]
@@ -251,34 +247,23 @@ class MomentEquations:
                 below.insert(0, str(size.denominator))
             over, under = r"\,".join(above), r"\,".join(below)
             term = rf"\frac{{{over}}}{{{under}}}" if below else over
-            sign = "-" if value < 0 else "+"
-            written += f" {sign} {term}" if written else (f"-{term}" if value < 0 else term)
+            written += _signed(term, value, written)
         return written or "0"
 
 
-def expected(
-    polynomial: Polynomial, species: Sequence[str], name_of: Mapping[Exponents, str] | None = None
-) -> Polynomial:
-    """Return the mean of a polynomial in counts, as a polynomial in names of raw moments."""
-    place = {name: i for i, name in enumerate(species)}
-    total: dict[Monomial, Fraction] = {}
-    for key, value in polynomial.terms.items():
-        exponents = [0] * len(species)
-        rest: Monomial = ()
-        for pair in key:
-            if pair[0] in place:
-                exponents[place[pair[0]]] = pair[1]
-            else:
-                rest = (*rest, pair)
-        if any(exponents):
-            text = tuple(exponents)
-            name = name_of[text] if name_of else moment_name(species, text)
-            rest = tuple(sorted((*rest, (name, 1))))
-        total[rest] = total.get(rest, Fraction(0)) + value
-    return Polynomial(total)
+def _is_call(atom: Expression) -> bool:
+    """Whether an expression is written f(...), which needs no brackets in a product."""
+    text = str(atom)
+    return text.partition("(")[0].isidentifier() and text.endswith(")")
 
 
-class _Central:
+def _signed(term: str, value: Fraction, before: str) -> str:
+    if before:
+        return f" - {term}" if value < 0 else f" + {term}"
+    return f"-{term}" if value < 0 else term
+
+
+class CentralMeans:
     """Means of polynomials as polynomials in means and central moments."""
 
     def __init__(self, species: Sequence[str]) -> None:
@@ -355,7 +340,9 @@ def derive(
     else:
         right_sides, used = _raw_sides(species, active, all_exponents)
     known = set(all_exponents)
-    needed = sorted((one for one in used if one not in known), key=lambda e: (sum(e), [-x for x in e]))
+    needed = sorted(
+        (one for one in used if one not in known), key=lambda e: (sum(e), [-x for x in e])
+    )
     return MomentEquations(
         network=network,
         order=order,
@@ -390,8 +377,19 @@ def _raw_sides(
                 which[place[name]] = power
             if any(which):
                 used.add(tuple(which))
-        sides.append(expected(inside, species))
+        sides.append(_mean_of(inside, species))
     return sides, used
+
+
+def _mean_of(polynomial: Polynomial, species: Sequence[str]) -> Polynomial:
+    """Return the mean of a polynomial in counts, in names of raw moments."""
+    total = Polynomial()
+    for key, rest in polynomial.split(species).items():
+        powers = dict(key)
+        exponents = tuple(powers.get(name, 0) for name in species)
+        mean = Polynomial.symbol(moment_name(species, exponents)) if key else Polynomial.number(1)
+        total = total + rest * mean
+    return total
 
 
 def _central_sides(
@@ -399,7 +397,7 @@ def _central_sides(
     active: Sequence[tuple[Polynomial, list[int]]],
     all_exponents: Iterable[Exponents],
 ) -> tuple[list[Polynomial], set[Exponents]]:
-    means = _Central(species)
+    means = CentralMeans(species)
     deviations = tuple(means.deviation.values())
     around = [(means.about_means(law), change) for law, change in active]
     average = [means.mean(law) for law, _ in around]

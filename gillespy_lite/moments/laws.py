@@ -1,4 +1,4 @@
-"""Propensities as polynomials in the counts, read off their expression trees, or refused by name."""
+"""Propensities as polynomials in the counts, read off their expressions, or refused by name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
+
+import numpy as np
 
 from ..compilation import compile_network, jumping_parts, label
 from ..conservation import conservation_laws
@@ -17,7 +19,7 @@ from .polynomials import Polynomial
 
 __all__ = [
     "Laws",
-    "NotPolynomial",
+    "NotPolynomialError",
     "Reduction",
     "atom_values",
     "polynomial_laws",
@@ -30,7 +32,7 @@ __all__ = [
 _LARGEST_EXPONENT = 100
 
 
-class NotPolynomial(Exception):
+class NotPolynomialError(Exception):
     """A part that is no polynomial in the counts."""
 
     def __init__(self, part: Expression, why: str) -> None:
@@ -118,10 +120,8 @@ def polynomial_laws(network: Network, what: str) -> Laws:
         found = []
         for j in range(network.n_reactions):
             try:
-                found.append(
-                    polynomial_of(network, propensity_expression(network, j), atoms)
-                )
-            except NotPolynomial as problem:
+                found.append(polynomial_of(network, propensity_expression(network, j), atoms))
+            except NotPolynomialError as problem:
                 raise NetworkError(
                     f"{what} needs propensities that are polynomials in the counts, and that of "
                     f"reaction {label(network, j)} is not: {problem.part} {problem.why}. Write it "
@@ -216,7 +216,7 @@ def polynomial_of(
             if node.operation == "/"
             else f"is no polynomial in {', '.join(used)}"
         )
-        raise NotPolynomial(node, why)
+        raise NotPolynomialError(node, why)
 
     return network.expanded(expression).fold(leaf, combine)
 
@@ -256,10 +256,8 @@ def atom_values(
 def constant_counts(network: Network) -> dict[str, int]:
     """Return the initial counts of the species that no reaction changes."""
     initial = network.initial_state
-    unchanged = ~network.stoichiometry_matrix.any(axis=1)
-    return {
-        name: int(initial[i]) for i, name in enumerate(network.species_names) if unchanged[i]
-    }
+    unchanged = np.all(network.stoichiometry_matrix == 0, axis=1)
+    return {name: int(initial[i]) for i, name in enumerate(network.species_names) if unchanged[i]}
 
 
 class Reduction(NamedTuple):
@@ -277,10 +275,8 @@ def reduction_of(network: Network, propensities: tuple[Polynomial, ...]) -> Redu
     closure approximates then is the fluctuation of what reacts nonlinearly.
     """
     names = network.species_names
-    degree = [
-        max((law.degree({name}) for law in propensities), default=0) for name in names
-    ]
-    unchanged = ~network.stoichiometry_matrix.any(axis=1)
+    degree = [max((law.degree({name}) for law in propensities), default=0) for name in names]
+    unchanged = np.all(network.stoichiometry_matrix == 0, axis=1)
     order = sorted(range(len(names)), key=lambda i: (not unchanged[i], degree[i], -i))
     laws = conservation_laws(network)
     totals = (laws @ network.initial_state).tolist()
@@ -325,4 +321,3 @@ def checked_network(network: Network, what: str) -> None:
         raise TypeError(f"{what} takes a Network, not {type(network).__name__}")
     refuse_what_is_no_jump_process(network, what)
     compile_network(network)  # which looks at the rate constants
-

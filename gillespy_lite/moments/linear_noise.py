@@ -1,8 +1,8 @@
 """The linear noise approximation: Gaussian fluctuations about a macroscopic path.
 
 About a path x' = N a(x), with N the stoichiometry matrix and a the rates, the covariance obeys
-C' = J C + C J^T + N diag(a) N^T, where J is the Jacobian of N a (van Kampen 2007, chapter X). Counts
-are kept as counts: for a volume, rates per molecule hold it already.
+C' = J C + C J^T + N diag(a) N^T, where J is the Jacobian of N a (van Kampen 2007, chapter X).
+Counts are kept as counts: for a volume, rates per molecule hold it already.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Macroscopic = Literal["rate equations", "propensities"]
 MAX_SPECIES = 100
 # Oscillations go on for ever: after so many steps of the solver nothing else is expected.
 _MOST_STEPS, _STEPS_BETWEEN_TRIALS = 10_000, 20
-_LARGEST_COUNT = 1e12
+# Largest amount, and longest time in units of the fastest relative change at the start.
+_LARGEST_COUNT, _LONGEST = 1e12, 1e9
 
 
 class _Fluctuations:
@@ -270,9 +271,7 @@ class StationaryNoise:
         slope = self._slope(name)
         return float(np.sqrt(max(0.0, slope @ self.covariance @ slope)))
 
-    def autocovariance(
-        self, lags: ArrayLike, name: Name, other: Name | None = None
-    ) -> FloatArray:
+    def autocovariance(self, lags: ArrayLike, name: Name, other: Name | None = None) -> FloatArray:
         """Return the covariance of one count with itself, or another, at an earlier time.
 
         Parameters
@@ -305,9 +304,7 @@ class StationaryNoise:
             found.append(left @ (moved if lag >= 0.0 else moved.T) @ right)
         return np.array(found)
 
-    def power_spectrum(
-        self, frequencies: ArrayLike, name: Name, other: Name | None = None
-    ) -> Any:
+    def power_spectrum(self, frequencies: ArrayLike, name: Name, other: Name | None = None) -> Any:
         """Return the power spectrum of fluctuations, or a cross spectrum.
 
         It is the integral of autocovariance(s) exp(-i w s) over all lags s, so that its integral
@@ -426,16 +423,12 @@ def stationary_noise(
         eigenvalues=eigenvalues[np.argsort(-eigenvalues.real)],
         macroscopic=macroscopic,
         network=network,
-        provenance=made_by(
-            network, "stationary_noise", how, {"macroscopic": macroscopic}, started
-        ),
+        provenance=made_by(network, "stationary_noise", how, {"macroscopic": macroscopic}, started),
         _basis=basis,
     )
 
 
-def _reached(
-    fluctuations: _Fluctuations, basis: FloatArray, start: FloatArray
-) -> FloatArray:
+def _reached(fluctuations: _Fluctuations, basis: FloatArray, start: FloatArray) -> FloatArray:
     """Follow the macroscopic law until there is a stable stationary state beside it; return it."""
     from scipy.integrate import LSODA
 
@@ -446,19 +439,21 @@ def _reached(
         point = _stable_point(fluctuations, basis, start)
         if point is not None:
             return point
-        solver = LSODA(drift, 0.0, start, np.inf, rtol=1e-8, atol=1e-9)
+        rates = fluctuations.fill(0.0, start)
+        fastest = float((np.abs(fluctuations.change) @ rates / (1.0 + start)).max())
+        end = _LONGEST / fastest if fastest > 0.0 else _LONGEST
+        solver = LSODA(drift, 0.0, start, end, rtol=1e-8, atol=1e-9)
+        counts = start
         for n_steps in range(1, _MOST_STEPS + 1):
+            if solver.status != "running":
+                break
             solver.step()
-            counts = solver.y
-            if (
-                solver.status == "failed"
-                or not np.isfinite(counts).all()
-                or counts.max() > _LARGEST_COUNT
-            ):
+            if not np.isfinite(solver.y).all() or solver.y.max() > _LARGEST_COUNT:
                 raise SimulationError(
                     f"the macroscopic path grows without bound (t = {solver.t:.3g}), so that there "
                     "is no stationary state to fluctuate about"
                 )
+            counts = solver.y
             if n_steps % _STEPS_BETWEEN_TRIALS == 0:
                 point = _stable_point(fluctuations, basis, counts)
                 if point is not None:
@@ -467,7 +462,8 @@ def _reached(
         slowest = np.linalg.eigvals(basis.T @ jacobian @ basis).real.max()
     raise SimulationError(
         f"no stable stationary state was reached by t = {solver.t:.3g} (largest real part of an "
-        f"eigenvalue there {slowest:.3g}): the path oscillates, or something does not decay; "
+        f"eigenvalue there {slowest:.3g}): the path oscillates, rests on an unstable point, or "
+        "something, such as the size of an outbreak that is over, does not decay; "
         "use linear_noise over a time, or ensemble"
     )
 
@@ -510,4 +506,3 @@ def _stable_point(
     if rates.max() >= -1e-10 * max(np.abs(inner).max(), 1e-300):
         return None
     return np.where(np.abs(counts) < 1e-12, 0.0, counts)
-

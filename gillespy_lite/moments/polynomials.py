@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from fractions import Fraction
-from math import comb
 from typing import TypeAlias
 
 from ..errors import NetworkError
@@ -192,17 +191,9 @@ class Polynomial:
             total += term
         return total
 
-    def sorted_terms(self, rank: Callable[[Monomial], object]) -> Iterator[tuple[Monomial, Fraction]]:
+    def sorted_terms(
+        self, rank: Callable[[Monomial], object]
+    ) -> Iterator[tuple[Monomial, Fraction]]:
         """Give the terms in an order for reading."""
         for key in sorted(self.terms, key=rank):  # type: ignore[arg-type]
             yield key, self.terms[key]
-
-
-def shifted_power(name: str, by: int, power: int) -> Polynomial:
-    """Return (x + by)^power - x^power."""
-    return Polynomial(
-        {
-            ((name, k),) if k else _ONE: Fraction(comb(power, k) * by ** (power - k))
-            for k in range(power)
-        }
-    )

@@ -1,4 +1,4 @@
-"""What the solvers of this package give back: means and covariances over time, and higher moments."""
+"""What the solvers of this package give back: means, covariances and higher moments over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..declarations import Observable, Species
-from ..expressions import Symbol
+from ..expressions import Expression, Symbol
 from ..names import did_you_mean
 from ..network import Network
 from ..results import Provenance
@@ -19,12 +19,12 @@ from ..results.recorded import GRID_TOLERANCE, read_only
 from ..results.summaries import Summary, first_and_last, listed
 from ..results.tables import labelled_dataset, long_table
 from .equations import (
+    CentralMeans,
     Exponents,
-    _Central,
     central_name,
     exponents_of_order,
 )
-from .laws import NotPolynomial, atom_values, polynomial_of
+from .laws import NotPolynomialError, atom_values, polynomial_of
 from .polynomials import Polynomial
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class MeansOverTime:
         if name is None:
             return self.means
         column = self._column(name)
-        return self._observed(name_text(name))[0] if column < 0 else self.means[:, column]
+        return self._observed_mean(name_text(name)) if column < 0 else self.means[:, column]
 
     def var(self, name: Name | None = None) -> FloatArray:
         """Return variances over time; arguments, shapes and what is raised are as for `mean`.
@@ -79,10 +79,11 @@ class MeansOverTime:
         In molecules squared for species.
         """
         if name is None:
-            return read_only(np.diagonal(self.covariances, axis1=1, axis2=2))
+            variances: FloatArray = read_only(np.diagonal(self.covariances, axis1=1, axis2=2))
+            return variances
         column = self._column(name)
         if column < 0:
-            return self._observed(name_text(name))[1]
+            return self._observed_variance(name_text(name))
         return self.covariances[:, column, column]
 
     def std(self, name: Name | None = None) -> FloatArray:
@@ -151,13 +152,9 @@ class MeansOverTime:
         axes = {"time": self.times}
         dataset = labelled_dataset(axes, self.species, self._tables(), self.provenance)
         covariance = (("time", "species", "other_species"), self.covariances)
-        return dataset.assign(covariance=covariance).assign_coords(
-            other_species=list(self.species)
-        )
+        return dataset.assign(covariance=covariance).assign_coords(other_species=list(self.species))
 
-    def plot(
-        self, names: str | Sequence[str] | None = None, *, ax: Axes | None = None
-    ) -> Axes:
+    def plot(self, names: str | Sequence[str] | None = None, *, ax: Axes | None = None) -> Axes:
         """Draw means with bands of one standard deviation; return the Axes. Nothing is shown.
 
         Parameters
@@ -210,8 +207,12 @@ class MeansOverTime:
             f"{listed(known)})"
         )
 
-    def _observed(self, name: str) -> tuple[FloatArray, FloatArray]:
-        """Return mean and variance of an observable over time."""
+    def _observed_mean(self, name: str) -> FloatArray:
+        """Return the mean of an observable over time."""
+        raise NotImplementedError
+
+    def _observed_variance(self, name: str) -> FloatArray:
+        """Return the variance of an observable over time."""
         raise NotImplementedError
 
 
@@ -300,7 +301,7 @@ class Moments(MeansOverTime):
         product = Polynomial.number(1)
         for name, power in zip(self.species, exponents, strict=True):
             product = product * Polynomial.symbol(name, power)
-        central = _Central(self.species)
+        central = CentralMeans(self.species)
         return self._evaluated(central.mean(central.about_means(product)), {})
 
     def skewness(self, name: Name) -> FloatArray:
@@ -345,33 +346,40 @@ class Moments(MeansOverTime):
                   for name in polynomial.names()}  # fmt: skip
         return np.broadcast_to(polynomial.evaluate(values), self.times.shape)
 
-    def _observed(self, name: str) -> tuple[FloatArray, FloatArray]:
-        atoms: dict[str, Any] = {}
+    def _observed_mean(self, name: str) -> FloatArray:
+        central, around, values = self._around(name, 1)
+        return self._evaluated(central.mean(around), values)
+
+    def _observed_variance(self, name: str) -> FloatArray:
+        central, around, values = self._around(name, 2)
+        deviation = around - central.mean(around)
+        return self._evaluated(central.mean(deviation * deviation), values)
+
+    def _around(self, name: str, power: int) -> tuple[CentralMeans, Polynomial, dict[str, Any]]:
+        """Return an observable about the means, and the values of what else is in it."""
+        atoms: dict[str, Expression] = {}
         try:
             law = polynomial_of(self.network, Symbol(name), atoms)
-        except NotPolynomial as problem:
+        except NotPolynomialError as problem:
             raise ValueError(
                 f"moments of the observable {name!r} do not follow from those of the species: "
                 f"{problem.part} {problem.why}; sample it with ensemble, or use linear_noise"
             ) from None
-        degree = law.degree(self.species)
-        if 2 * degree > self.order:
+        order = power * law.degree(self.species)
+        if order > self.order:
             raise ValueError(
-                f"mean and variance of the observable {name!r}, of degree {degree}, take moments "
-                f"of order {2 * degree}; solve again with order={2 * degree}"
+                f"the {('mean', 'variance')[power - 1]} of the observable {name!r} takes moments "
+                f"of order {order}, and those up to {self.order} were solved for; solve again "
+                f"with order={order}"
             )
         used = {text: atom for text, atom in atoms.items() if text in law.names()}
-        values: dict[str, Any] = atom_values(self.network, used, None)
-        for text, atom in used.items():
-            if text not in values:
-                names = dict(zip(self.network.parameter_names, self.network.parameter_values, strict=True))
-                values[text] = atom.evaluate({**names, "t": self.times})
-        central = _Central(self.species)
-        around = central.about_means(law)
-        mean = central.mean(around)
-        deviation = around - mean
-        square = central.mean(deviation * deviation)
-        return self._evaluated(mean, values), self._evaluated(square, values)
+        values: dict[str, Any] = dict(atom_values(self.network, used, None))
+        moving = {text: atom for text, atom in used.items() if text not in values}
+        if moving:
+            rows = [atom_values(self.network, moving, float(at)) for at in self.times]
+            values |= {text: np.array([row[text] for row in rows]) for text in moving}
+        central = CentralMeans(self.species)
+        return central, central.about_means(law), values
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -406,9 +414,12 @@ class LinearNoise(MeansOverTime):
         """Make the arrays read-only."""
         _freeze(self)
 
-    def _observed(self, name: str) -> tuple[FloatArray, FloatArray]:
-        values, slopes = observable_slopes(self.network, name, self.times, self.means)
-        return values, np.einsum("ti,tij,tj->t", slopes, self.covariances, slopes)
+    def _observed_mean(self, name: str) -> FloatArray:
+        return observable_slopes(self.network, name, self.times, self.means)[0]
+
+    def _observed_variance(self, name: str) -> FloatArray:
+        _, slopes = observable_slopes(self.network, name, self.times, self.means)
+        return np.asarray(np.einsum("ti,tij,tj->t", slopes, self.covariances, slopes))
 
 
 def observable_slopes(

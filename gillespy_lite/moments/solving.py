@@ -15,8 +15,8 @@ from ..run_plan import check_times
 from ..version import STREAM_VERSION, __version__
 from .closures import CLOSURES, FloatArray, check_closure
 from .equations import (
+    CentralMeans,
     MomentEquations,
-    _Central,
     central_name,
     check_order,
     check_size,
@@ -216,7 +216,9 @@ class _Check:
             return f"{self._names[k]} is {moments[k]:.3g}, which is negative"
         if self._n > 1:
             covariance = moments[self._pairs]
-            size = np.sqrt(np.maximum(self._largest[[self._even.index(k) for k in np.diag(self._pairs)]], 1.0))
+            size = np.sqrt(
+                np.maximum(self._largest[[self._even.index(k) for k in np.diag(self._pairs)]], 1.0)
+            )
             smallest = np.linalg.eigvalsh(covariance / np.outer(size, size))[0]
             if smallest < -SLACK * self._n:
                 return "the covariances are those of no law (a combination has a negative variance)"
@@ -314,15 +316,11 @@ def _all_species(
 ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
     """Return means, covariances and higher central moments of all species."""
     independent = equations.species
-    values: dict[str, Any] = {
-        name: rows[:, k] for k, name in enumerate(equations.names)
-    }
+    values: dict[str, Any] = {name: rows[:, k] for k, name in enumerate(equations.names)}
     n_times, names = len(rows), network.species_names
     n = len(names)
-    central = _Central(independent)
-    laws = {
-        name: equations.dependent.get(name, Polynomial.symbol(name)) for name in names
-    }
+    central = CentralMeans(independent)
+    laws = {name: equations.dependent.get(name, Polynomial.symbol(name)) for name in names}
     around = {name: central.about_means(law) for name, law in laws.items()}
     mean_of = {name: central.mean(one) for name, one in around.items()}
     deviation = {name: around[name] - mean_of[name] for name in names}
@@ -352,4 +350,3 @@ def _all_species(
             else:
                 higher[text] = np.array(cells)
     return means, covariances, higher
-

@@ -67,7 +67,7 @@ class _Sums:
     def evaluate(self, coefficients: FloatArray, table: FloatArray) -> FloatArray:
         """Return the polynomials, (n_rows,)."""
         terms = coefficients * table[self._entries].prod(axis=1)
-        return np.bincount(self._rows, weights=terms, minlength=self.n_rows)
+        return np.bincount(self._rows, weights=terms, minlength=self.n_rows).astype(np.float64)
 
 
 class MomentSystem:
@@ -100,9 +100,7 @@ class MomentSystem:
             for name, atom in equations.atoms.items()
             if name in used and "t" in atom.symbols()
         }
-        self._values = atom_values(
-            network, {name: equations.atoms[name] for name in used}, None
-        )
+        self._values = atom_values(network, {name: equations.atoms[name] for name in used}, None)
         self._coefficients = None if self._moving else self._sums.coefficients(self._values)
         self._closed: _Sums | None = None
         self._matched: _Matched | None = None
@@ -195,9 +193,5 @@ class _Matched:
                 if any(power and not scale[i] for i, power in enumerate(one)):
                     raw[one] = 0.0
                 else:
-                    raw[one] = float(
-                        sum(prod(map(comb, one, k)) * central[k] for k in parts)
-                    )
-        return [
-            central[one] * float(np.prod(means ** np.array(one))) for one in self._needed
-        ]
+                    raw[one] = float(sum(prod(map(comb, one, k)) * central[k] for k in parts))
+        return [central[one] * float(np.prod(means ** np.array(one))) for one in self._needed]
