@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .closures import CLOSURES, Closure
 from .equations import MomentEquations, moment_equations
-from .linear_noise import StationaryNoise, linear_noise, stationary_noise
-from .product_form import ProductForm, product_form
+from .fluctuations import StationaryNoise, linear_noise, stationary_noise
+from .product_forms import ProductForm, product_form
 from .results import LinearNoise, Moments
 from .solving import solve_moments
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import NetworkError
 
@@ -181,11 +181,11 @@ class Polynomial:
         }
         return self.substitute(shifted)
 
-    def evaluate(self, values: Mapping[str, float]) -> float:
-        """Return the value; every name needs one."""
-        total = 0.0
+    def evaluate(self, values: Mapping[str, Any]) -> Any:
+        """Return the value; every name needs one, a number or an array."""
+        total: Any = 0.0
         for key, value in self.terms.items():
-            term = float(value)
+            term: Any = float(value)
             for name, power in key:
                 term *= values[name] ** power
             total += term

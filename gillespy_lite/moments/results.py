@@ -106,7 +106,7 @@ class MeansOverTime:
         ndarray, shape (n_species, n_species)
             In molecules squared.
         """
-        return self.covariances[self.time_index(t)]
+        return np.asarray(self.covariances[self.time_index(t)])
 
     def time_index(self, t: float) -> int:
         """Return the row of one of `times`; a `ValueError` if `t` is none of them."""
@@ -184,12 +184,11 @@ class MeansOverTime:
             f"{type(self).__name__}, t = {first_and_last(self.times)} at {self.times.size} times",
             self.provenance.method_reason,
         )
-        tables = self._tables()
         rows = [
-            (name, *(float(table[row, i]) for table in tables.values()))
-            for i, name in enumerate(self.species)
+            (name, float(mean), float(std))
+            for name, mean, std in zip(self.species, self.mean()[row], self.std()[row], strict=True)
         ]
-        return Summary(lines, (f"at t = {self.times[row]:g}", *tables), rows)
+        return Summary(lines, (f"at t = {self.times[row]:g}", "mean", "std"), rows)
 
     def _tables(self) -> dict[str, FloatArray]:
         return {"mean": self.mean(), "std": self.std()}

@@ -179,7 +179,7 @@ def made_by(
         method=method,
         method_reason=how,
         options=options,
-        entropy=0,
+        entropy=None,
         stream_version=STREAM_VERSION,
         package_version=__version__,
         elapsed=time.perf_counter() - started,
@@ -206,6 +206,7 @@ class _Check:
             if sum(one) == 1 or all(power % 2 == 0 for power in one)
         ]  # fmt: skip
         self._largest = np.ones(len(self._even))
+        self._variances = [self._even.index(int(self._pairs[i, i])) for i in range(n)]
 
     def __call__(self, moments: FloatArray) -> str:
         even = moments[self._even]
@@ -216,9 +217,7 @@ class _Check:
             return f"{self._names[k]} is {moments[k]:.3g}, which is negative"
         if self._n > 1:
             covariance = moments[self._pairs]
-            size = np.sqrt(
-                np.maximum(self._largest[[self._even.index(k) for k in np.diag(self._pairs)]], 1.0)
-            )
+            size = np.sqrt(np.maximum(self._largest[self._variances], 1.0))
             smallest = np.linalg.eigvalsh(covariance / np.outer(size, size))[0]
             if smallest < -SLACK * self._n:
                 return "the covariances are those of no law (a combination has a negative variance)"
@@ -287,11 +286,11 @@ def integrated(
                 right_hand_side, float(times[0]), start, float(times[-1]), rtol=rtol, atol=atol
             )
             n_steps = 0
-            while solver.status == "running":
+            while str(solver.status) == "running":
                 message = solver.step()
                 n_steps += 1
                 here = float(solver.t)
-                if solver.status == "failed" or not np.isfinite(solver.y).all():
+                if str(solver.status) == "failed" or not np.isfinite(solver.y).all():
                     raise stop(f"the moments grow without bound ({message or 'not finite'})", here)
                 problem = check(solver.y)
                 if problem:

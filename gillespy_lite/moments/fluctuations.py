@@ -267,9 +267,9 @@ class StationaryNoise:
         ndarray, shape (n_species,), or float
         """
         if name is None:
-            return np.sqrt(np.maximum(np.diagonal(self.covariance), 0.0))
+            return np.sqrt(np.clip(self.covariance.diagonal(), 0.0, None))
         slope = self._slope(name)
-        return float(np.sqrt(max(0.0, slope @ self.covariance @ slope)))
+        return float(np.sqrt(np.clip(slope @ self.covariance @ slope, 0.0, None)))
 
     def autocovariance(self, lags: ArrayLike, name: Name, other: Name | None = None) -> FloatArray:
         """Return the covariance of one count with itself, or another, at an earlier time.
@@ -342,7 +342,7 @@ class StationaryNoise:
     def _slope(self, name: Name) -> FloatArray:
         text = name_text(name)
         if text in self.species:
-            return np.eye(len(self.species))[self.species.index(text)]
+            return np.array([1.0 if one == text else 0.0 for one in self.species])
         known = (*self.species, *self.network.observable_names)
         if text not in known:
             raise KeyError(

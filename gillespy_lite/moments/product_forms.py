@@ -406,9 +406,9 @@ class _Kinetics:
         if off > _BALANCED * (1.0 + float(np.abs(right).max(initial=0.0))):
             raise NetworkError(
                 "the stationary law is no product of Poisson laws: the network is weakly "
-                f"reversible of deficiency {structure.deficiency}, and its rate constants balance no "
-                f"equilibrium complex by complex (off by a factor of {math.exp(off):.3g}). Solve "
-                "the master equation, or sample with ensemble over a long time"
+                f"reversible of deficiency {structure.deficiency}, and its rate constants balance "
+                f"no equilibrium complex by complex (off by a factor of {math.exp(off):.3g}). "
+                "Solve the master equation, or sample with ensemble over a long time"
             )
         return np.asarray(np.exp(solution[:n]))
 
