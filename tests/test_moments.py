@@ -469,7 +469,7 @@ def test_names_and_powers_that_were_not_solved_for_are_refused():
     with pytest.raises(ValueError, match="variance of the observable 'pairs' takes moments of or"):
         result.var("pairs")
     assert result.mean("pairs")[0] == 0.0
-    with pytest.raises(ValueError, match="P/\\(1 \\+ Q\\) divides by Q"):
+    with pytest.raises(ValueError, match=r"P/\(1 \+ Q\) divides by Q"):
         result.mean("share")
     with pytest.raises(ValueError, match="none of the times"):
         result.cov(0.5)
@@ -638,7 +638,7 @@ def test_linear_noise_refuses_what_it_cannot_follow():
         gl.stationary_noise(parse("species A"))
     with pytest.raises(ValueError, match="macroscopic must be 'rate equations'"):
         gl.linear_noise(DIMERISATION, 1.0, macroscopic="rates")
-    with pytest.raises(SimulationError, match="amount of A is -.* does not vanish"):
+    with pytest.raises(SimulationError, match=r"amount of A is -.* does not vanish"):
         gl.linear_noise(parse("species A = 2\nA => 0 @ 3"), 5.0)
     noise = gl.stationary_noise(DIMERISATION)
     with pytest.raises(KeyError, match="no species or observable 'R'"):
@@ -660,3 +660,16 @@ def test_linear_noise_without_its_diffusion_is_noticed(monkeypatch):
     monkeypatch.setattr(fluctuations._Fluctuations, "parts", without)
     result = gl.linear_noise(DIMERISATION, [0.0, 10.0])
     assert abs(result.std("P")[-1] - NOISE["rate equations"][1]) > 0.05
+
+
+def test_autocovariance_without_enough_eigenvectors_is_that_of_the_exponential_of_a_matrix():
+    # A chain X -> Y of equal rates has one eigenvector: Cov[Y(t + s), X(t)] = k s exp(-k s) Var X
+    # in its X part, and X and Y are independent Poisson variables.
+    network = gl.Network.parse("species X, Y\n0 -> X @ 10\nX -> Y @ 1\nY -> 0 @ 1")
+    noise = gl.stationary_noise(network)
+    assert noise.covariance == pytest.approx(10.0 * np.eye(2), abs=1e-9)
+    lags = np.array([0.0, 1.0, 2.5])
+    expected = 10.0 * lags * np.exp(-lags)
+    assert noise.autocovariance(lags, "Y", "X") == pytest.approx(expected, abs=1e-8)
+    assert noise.autocovariance(-lags, "X", "Y") == pytest.approx(expected, abs=1e-8)
+    assert noise.autocovariance(-lags, "Y", "X") == pytest.approx(0.0, abs=1e-8)

@@ -10,7 +10,7 @@ minus the sum over i of n_i m_i' M_(n - e_i).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb
@@ -214,8 +214,7 @@ class MomentEquations:
         for key, value in side.sorted_terms(self._rank):
             above: list[str] = []
             below: list[str] = []
-            # Parameters before moments.
-            for name, power in sorted(key, key=lambda pair: pair[0] in moments):
+            for name, power in sorted(key, key=lambda pair: _place_in_product(pair[0], moments)):
                 is_plain = name in moments or name.isidentifier() or _is_call(self.atoms[name])
                 base = name if is_plain else f"({name})"
                 factor = base if abs(power) == 1 else f"{base}^{abs(power)}"
@@ -231,7 +230,7 @@ class MomentEquations:
         for key, value in side.sorted_terms(self._rank):
             above: list[str] = []
             below: list[str] = []
-            for name, power in sorted(key, key=lambda pair: pair[0] in latex):
+            for name, power in sorted(key, key=lambda pair: _place_in_product(pair[0], latex)):
                 if name in latex:
                     base = latex[name]
                 else:
@@ -249,6 +248,11 @@ class MomentEquations:
             term = rf"\frac{{{over}}}{{{under}}}" if below else over
             written += _signed(term, value, written)
         return written or "0"
+
+
+def _place_in_product(name: str, moments: Collection[str]) -> int:
+    """Put parameters before functions, and these before moments."""
+    return 2 if name in moments else int(not name.isidentifier())
 
 
 def _is_call(atom: Expression) -> bool:

@@ -36,6 +36,8 @@ Macroscopic = Literal["rate equations", "propensities"]
 MAX_SPECIES = 100
 # Oscillations go on for ever: after so many steps of the solver nothing else is expected.
 _MOST_STEPS, _STEPS_BETWEEN_TRIALS = 10_000, 20
+# Eigenvectors worse than this lose too many digits of what is expanded in them.
+_WELL_CONDITIONED = 1e6
 # Largest amount, and longest time in units of the fastest relative change at the start.
 _LARGEST_COUNT, _LONGEST = 1e12, 1e9
 
@@ -268,8 +270,10 @@ class StationaryNoise:
         """
         if name is None:
             return np.sqrt(np.clip(self.covariance.diagonal(), 0.0, None))
-        slope = self._slope(name)
-        return float(np.sqrt(np.clip(slope @ self.covariance @ slope, 0.0, None)))
+        # Within the conservation laws, so that the variance of a conserved total is 0.
+        slope = self._basis.T @ self._slope(name)
+        inner = self._basis.T @ self.covariance @ self._basis
+        return float(np.sqrt(np.clip(slope @ inner @ slope, 0.0, None)))
 
     def autocovariance(self, lags: ArrayLike, name: Name, other: Name | None = None) -> FloatArray:
         """Return the covariance of one count with itself, or another, at an earlier time.
@@ -288,8 +292,6 @@ class StationaryNoise:
         ndarray, shape (n_lags,)
             In molecules squared.
         """
-        from scipy.linalg import expm
-
         steps = np.atleast_1d(np.asarray(lags, dtype=np.float64))
         if steps.ndim != 1 or not np.isfinite(steps).all():
             raise ValueError("lags must be finite times, one or a flat list of them")
@@ -298,11 +300,11 @@ class StationaryNoise:
         drift = self._basis.T @ self.jacobian @ self._basis
         inner = self._basis.T @ self.covariance @ self._basis
         left, right = self._basis.T @ first, self._basis.T @ second
-        found = []
-        for lag in steps:
-            moved = expm(drift * abs(lag)) @ inner
-            found.append(left @ (moved if lag >= 0.0 else moved.T) @ right)
-        return np.array(found)
+        # left exp(J s) C right, and for negative lags left C exp(J s)^T right.
+        after, before = _decays(drift, left, inner @ right, np.maximum(steps, 0.0)), None
+        if (steps < 0.0).any():
+            before = _decays(drift, right, inner @ left, np.maximum(-steps, 0.0))
+        return after if before is None else np.where(steps >= 0.0, after, before)
 
     def power_spectrum(self, frequencies: ArrayLike, name: Name, other: Name | None = None) -> Any:
         """Return the power spectrum of fluctuations, or a cross spectrum.
@@ -426,6 +428,19 @@ def stationary_noise(
         provenance=made_by(network, "stationary_noise", how, {"macroscopic": macroscopic}, started),
         _basis=basis,
     )
+
+
+def _decays(
+    drift: FloatArray, left: FloatArray, right: FloatArray, times: FloatArray
+) -> FloatArray:
+    """Return left exp(drift s) right at each time s, (n_times,)."""
+    eigenvalues, vectors = np.linalg.eig(drift)
+    if np.linalg.cond(vectors) < _WELL_CONDITIONED:
+        weights = (left @ vectors) * np.linalg.solve(vectors, right.astype(np.complex128))
+        return np.asarray((np.exp(np.outer(times, eigenvalues)) @ weights).real)
+    from scipy.linalg import expm
+
+    return np.array([left @ expm(drift * at) @ right for at in times])
 
 
 def _reached(fluctuations: _Fluctuations, basis: FloatArray, start: FloatArray) -> FloatArray:

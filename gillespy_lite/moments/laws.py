@@ -211,11 +211,9 @@ def polynomial_of(
         used = sorted(node.symbols() & species)
         if not used:
             return atom(node)
-        why = (
-            f"divides by {', '.join(used)}"
-            if node.operation == "/"
-            else f"is no polynomial in {', '.join(used)}"
-        )
+        why = f"is no polynomial in {', '.join(used)}"
+        if node.operation == "/" and u[1].names() & species:
+            why = f"divides by {', '.join(sorted(u[1].names() & species))}"
         raise NotPolynomialError(node, why)
 
     return network.expanded(expression).fold(leaf, combine)
