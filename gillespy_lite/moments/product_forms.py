@@ -238,7 +238,7 @@ class ProductForm:
             parts.append(f"{len(self.states)} states of {listed(self.bounded)}")
         if self.unbounded:
             parts.append(f"Poisson laws of {listed(self.unbounded)}")
-        return f"<ProductForm: {', times '.join(parts) or 'one state'}>"
+        return f"<ProductForm: {' and '.join(parts) or 'one state'}>"
 
     def _columns(self, names: Sequence[str]) -> list[int]:
         return [self.species.index(name) for name in names]

@@ -34,6 +34,10 @@ _MOST_STEPS = 200_000
 # By how much of its largest value so far (or of 1) a variance may be negative as an error of the
 # integration. Closures that fail go below by orders of magnitude more.
 SLACK = 1e-6
+# Part of its terms by which an inequality between higher moments may fail, and the least variance
+# at which it is asked: just after a certain start it holds with equality, and what a closure is
+# off by there, however little, would break it.
+_IMPOSSIBLE, _SMALL_VARIANCE = 1e-2, 1.0
 
 
 def solve_moments(
@@ -94,8 +98,8 @@ def solve_moments(
         If the network has variables, events or delays, or a propensity is no polynomial in the
         counts, naming the reaction.
     SimulationError
-        If the closed equations blow up, or give a negative mean, a negative variance or covariances
-        that no law has, which closures do where they do not fit; the message says when, and
+        If the closed equations blow up, or give a negative mean or variance, or other moments that
+        no law of counts has, which closures do where they do not fit; the message says when, and
         `error.result` holds the times before.
 
     References
@@ -205,6 +209,16 @@ class _Check:
             k for k, one in enumerate(equations.exponents)
             if sum(one) == 1 or all(power % 2 == 0 for power in one)
         ]  # fmt: skip
+        self._species = equations.species
+        index = {one: k for k, one in enumerate(equations.exponents)}
+        # Of each species the places of its own moments.
+        self._powers = [
+            [
+                index[tuple(power if j == i else 0 for j in range(n))]
+                for power in range(1, equations.order + 1)
+            ]
+            for i in range(n)
+        ]
         self._largest = np.ones(len(self._even))
         self._variances = [self._even.index(int(self._pairs[i, i])) for i in range(n)]
 
@@ -221,6 +235,26 @@ class _Check:
             smallest = np.linalg.eigvalsh(covariance / np.outer(size, size))[0]
             if smallest < -SLACK * self._n:
                 return "the covariances are those of no law (a combination has a negative variance)"
+        return self._impossible(moments)
+
+    def _impossible(self, moments: FloatArray) -> str:
+        """Look at what moments of one count that is never negative obey.
+
+        E[X] E[X^3] >= E[X^2]^2 by Cauchy and Schwarz, and Pearson's inequality between skewness and
+        kurtosis, Var M4 >= M3^2 + Var^3.
+        """
+        for i, places in enumerate(self._powers):
+            if len(places) < 3:
+                break
+            mean, variance, third = moments[places[:3]]
+            if variance < _SMALL_VARIANCE:
+                continue
+            terms = [mean**2 * variance, mean * third, -(variance**2)]
+            if len(places) > 3 and sum(terms) >= -_IMPOSSIBLE * sum(map(abs, terms)):
+                terms = [variance * moments[places[3]], -(third**2), -(variance**3)]
+            if sum(terms) < -_IMPOSSIBLE * sum(map(abs, terms)):
+                shown = ", ".join(f"{self._names[k]} = {moments[k]:.4g}" for k in places[:4])
+                return f"no count of {self._species[i]} has these moments ({shown})"
         return ""
 
 
