@@ -61,7 +61,7 @@ CLOSURES: Mapping[str, Closure] = {
         Closure(
             "poisson",
             "above the order the cumulants of one species are its mean, mixed ones are 0",
-            "Nåsell (2003), doi:10.1016/S0040-5809(03)00060-5",
+            "Nåsell (2003), doi:10.1016/S0040-5809(03)00074-1",
         ),
         Closure(
             "zero",
@@ -100,7 +100,7 @@ def closed_moments(
     Only ``"derivative-matching"`` above order 2 is none: there each is a product of powers of sums.
     """
     if name == "log-normal" or (name == "derivative-matching" and order == 2):
-        # Of order 2 derivative matching is the log-normal law (Singh and Hespanha 2011, section V).
+        # Of order 2 derivative matching is the log-normal law (Singh and Hespanha 2011).
         return [_log_normal(species, one) for one in needed]
     if name == "zero":
         return [Polynomial() for _ in needed]
@@ -265,7 +265,7 @@ def matched_ratios(n_species: int, order: int, exponents: Exponents) -> RatioRul
     """Return the powers for one moment of higher order.
 
     They solve C(n, s) = sum over p of power_p C(p, s) for all s of orders 1 to `order`, where C is
-    the product of binomials (Singh and Hespanha 2011, eq. 16), so that at a point mass the time
+    the product of binomials (Singh and Hespanha 2011), so that at a point mass the time
     derivatives of the product and of the moment agree. The system is triangular: from the highest
     order down.
     """

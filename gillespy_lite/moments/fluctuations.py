@@ -335,7 +335,7 @@ class StationaryNoise:
         noise = self._basis.T @ self.diffusion @ self._basis
         found = []
         for w in angular:
-            # (Gardiner 2009, eq. 4.4.58) S = (i w - J)^-1 D (-i w - J^T)^-1
+            # (Gardiner 2009) S = (i w - J)^-1 D (-i w - J^T)^-1
             inverse = np.linalg.inv(1j * w * np.eye(len(drift)) - drift)
             found.append(first @ inverse @ noise @ inverse.conj().T @ second)
         spectrum = np.array(found)
