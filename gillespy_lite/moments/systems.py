@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from math import comb, prod
 
@@ -15,6 +16,8 @@ from .laws import atom_values
 from .polynomials import Monomial, Polynomial
 
 __all__ = ["MomentSystem"]
+
+_LARGEST_LOG = 700.0  # of a double
 
 
 class _Sums:
@@ -165,33 +168,33 @@ class _Matched:
     def moments(self, moments: FloatArray) -> list[float]:
         """Return the needed central moments."""
         means = moments[: self._n]
-        # In units of the means, E[prod (x_i / m_i)^k_i]; those of a mean of 0 are 0.
+        # In units of the means; raw moments less 1, E[prod (x_i / m_i)^k_i] - 1, for where counts
+        # are large they are 1 but for the last digits. Those of a mean of 0 are 0.
         scale = np.divide(1.0, means, out=np.zeros(self._n), where=means != 0.0)
         central: dict[Exponents, float] = {(0,) * self._n: 1.0}
-        raw: dict[Exponents, float] = {(0,) * self._n: 1.0}
+        excess: dict[Exponents, float] = {(0,) * self._n: 0.0}
         for one in self._raw:
             order = sum(one)
             parts = list(itertools.product(*(range(power + 1) for power in one)))
             if one in self._rules:
-                value = 1.0
-                for lower, power in self._rules[one].powers.items():
-                    base = raw[lower]
-                    if base <= 0.0:  # nothing there, or no law at all
-                        value = 0.0
-                        break
-                    value *= base**power
-                raw[one] = value
-                total = 0.0
-                for k in parts:
-                    sign = -1.0 if (order - sum(k)) % 2 else 1.0
-                    total += sign * prod(map(comb, one, k)) * raw[k]
-                central[one] = total
+                powers = self._rules[one].powers
+                if min(excess[lower] for lower in powers) <= -1.0:  # nothing there, or no law
+                    excess[one] = -1.0
+                else:
+                    logs = (power * math.log1p(excess[lower]) for lower, power in powers.items())
+                    excess[one] = math.expm1(min(sum(logs), _LARGEST_LOG))
+                # The signed binomials sum to 0, so that the ones drop out.
+                central[one] = sum(
+                    (-1.0) ** (order - sum(k)) * prod(map(comb, one, k)) * excess[k] for k in parts
+                )
             else:
                 place = self._place[one]
                 size = float(np.prod(scale ** np.array(one)))
                 central[one] = 0.0 if order == 1 else float(moments[place]) * size
                 if any(power and not scale[i] for i, power in enumerate(one)):
-                    raw[one] = 0.0
+                    excess[one] = -1.0
                 else:
-                    raw[one] = float(sum(prod(map(comb, one, k)) * central[k] for k in parts))
+                    excess[one] = float(
+                        sum(prod(map(comb, one, k)) * central[k] for k in parts if any(k))
+                    )
         return [central[one] * float(np.prod(means ** np.array(one))) for one in self._needed]
