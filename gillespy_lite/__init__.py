@@ -46,7 +46,7 @@ from .results import Ensemble, EnsembleStatistics, Provenance, Trajectory, load
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import models, ode_rnn, plotting
+    from . import models, moments, ode_rnn, plotting
     from .ensembles import ensemble, replay
     from .methods import (
         METHODS,
@@ -58,6 +58,13 @@ if TYPE_CHECKING:
         Ode,
         PartialPropensity,
         TauLeaping,
+    )
+    from .moments import (
+        linear_noise,
+        moment_equations,
+        product_form,
+        solve_moments,
+        stationary_noise,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
@@ -102,15 +109,21 @@ __all__ = [
     "ensemble",
     "errors",
     "fit",
+    "linear_noise",
     "load",
     "models",
+    "moment_equations",
+    "moments",
     "nothing",
     "ode_rnn",
     "plotting",
+    "product_form",
     "propensity",
     "replay",
     "scale_volume",
     "simulate",
+    "solve_moments",
+    "stationary_noise",
     "t",
 ]
 
@@ -121,6 +134,13 @@ _HOMES = {
     "simulate": "simulation",
     **dict.fromkeys(
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
+    ),
+    **dict.fromkeys(
+        (
+            *("linear_noise", "moment_equations", "product_form", "solve_moments"),
+            "stationary_noise",
+        ),
+        "moments",
     ),
     **dict.fromkeys(
         (
@@ -135,7 +155,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in {"models", "ode_rnn", "plotting"}:
+    if name in {"models", "moments", "ode_rnn", "plotting"}:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

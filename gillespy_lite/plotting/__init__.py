@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
 from gillespy_lite.plotting.kinds import draw
+from gillespy_lite.plotting.moments import plot_moments
 from gillespy_lite.plotting.network_picture import draw_network
 from gillespy_lite.plotting.paths import (
     plot_band,
@@ -32,6 +33,7 @@ __all__ = [
     "plot_fan",
     "plot_histogram",
     "plot_hitting_times",
+    "plot_moments",
     "plot_overlay",
     "plot_path",
     "plot_phase",
