@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import CompiledNetwork, compile_expressions, compile_network, label
+from .compilation import CompiledNetwork, cache_aligned, compile_expressions, compile_network, label
 from .dsl import parse_expression
 from .engines import Engine, RunShape, choose_engine
 from .errors import (
@@ -132,8 +132,8 @@ class RunPlan:
             counter=np.zeros(N_COUNTERS, dtype=np.int64),
             # Twice as deep as a program needs: the range of one has a lower and an upper end.
             stack=np.zeros(2 * self.stack_depth),
-            reals=np.zeros(n_reals),
-            integers=np.zeros(n_integers, dtype=np.int64),
+            reals=cache_aligned(n_reals),
+            integers=cache_aligned(n_integers).view(np.int64),
         )
 
     def lane_walker(self, queue: np.ndarray) -> LaneWalker:
