@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..kernels.arrays import PAIR
+from ..kernels.arrays import PAIR, ROW_DEPENDENTS, ROW_HEAD
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import apart, inlined
 from ..kernels.prefetching import prefetch
@@ -37,7 +37,7 @@ def _law_value(network, walker, reaction, time):
 
 
 @inlined
-def _value(network, walker, groups, reaction, time):
+def value_of(network, walker, groups, reaction, time):
     j = np.uint64(reaction)
     first, second = groups.entry[_EIGHT * j + _FIRST], groups.entry[_EIGHT * j + _SECOND]
     if first < 0:
@@ -61,7 +61,7 @@ def _start(network, walker, groups, time):
         groups.entry[8 * j + 6] = network.first[j] if is_pair else -1
         second = network.second[j]
         groups.entry[8 * j + 7] = ~second if network.shift[j] > 0.0 else second
-        value = _value(network, walker, groups, j, time)
+        value = value_of(network, walker, groups, j, time)
         if not 0.0 <= value < np.inf:
             return np.int64(j)
         groups.cell[4 * j] = value
@@ -80,7 +80,7 @@ def _largest(groups):
 
 
 @inlined
-def _update(network, walker, fired, time):
+def update(network, walker, fired, time):
     n = network.form.size
     groups = groups_of(walker, n)
     moved = False
@@ -91,9 +91,9 @@ def _update(network, walker, fired, time):
         moved = True
     elif network.rows.shape[0] > 0:
         row = network.rows[np.uint64(fired)]
-        for i in range(np.uint64(row[3])):
-            reaction = np.uint64(row[i + np.uint64(5)])
-            value = _value(network, walker, groups, reaction, time)
+        for i in range(np.uint64(row[ROW_DEPENDENTS])):
+            reaction = np.uint64(row[i + np.uint64(ROW_HEAD)])
+            value = value_of(network, walker, groups, reaction, time)
             if not 0.0 <= value < np.inf:
                 return np.int64(reaction)
             moved |= put(groups, reaction, value)
@@ -102,7 +102,7 @@ def _update(network, walker, fired, time):
             part = network.part[i]
             for k in range(network.dependent_start[part], network.dependent_start[part + 1]):
                 reaction = np.uint64(network.dependent[np.uint64(k)])
-                value = _value(network, walker, groups, reaction, time)
+                value = value_of(network, walker, groups, reaction, time)
                 if not 0.0 <= value < np.inf:
                     return np.int64(reaction)
                 moved |= put(groups, reaction, value)
@@ -117,15 +117,14 @@ def _accepts(network, walker, groups, reaction, height, time):
 
 
 @inlined
-def _fetch(network, groups, reaction):
+def fetch(network, groups, reaction):
     prefetch(groups.cell, _FOUR * reaction)
     if network.rows.shape[0] > 0:
         prefetch(network.rows, reaction * np.uint64(network.rows.shape[1]))
 
 
-run_composition_rejection = event_kernel(
-    "composition_rejection", _update, proposer(_accepts, _fetch)
-)
+propose = proposer(_accepts, fetch)
+run_composition_rejection = event_kernel("composition_rejection", update, propose)
 
 
 @dataclass(frozen=True)
