@@ -293,12 +293,7 @@ def test_rows_of_a_large_network_give_the_paths_of_its_lists(name):
     [
         (NETWORKS["few constants"], "partial_propensity"),
         (NETWORKS["one class of many blocks"], "composition_rejection"),
-        (
-            gl.Network.parse(
-                "species A = 9, B\n" + "\n".join(["A <-> B @ 1, 2"] * 12 + ["0 -> B @ 1"] * 41)
-            ),
-            "direct",
-        ),
+        (random_network(30, 70, 70, 4), "direct"),
     ],
 )
 def test_auto_takes_the_method_with_less_work_and_says_so(network, chosen):
