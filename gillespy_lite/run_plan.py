@@ -32,6 +32,7 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.jit import is_loaded
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
@@ -177,10 +178,10 @@ class RunPlan:
     def _load_kernel(self) -> None:
         if self.engine.lanes is not None:
             kernel, walker = self.engine.lane_kernel, self.lane_walker(np.zeros(1, dtype=np.int64))
-            if not getattr(kernel, "signatures", True):
+            if not is_loaded(kernel):
                 kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
             return
-        if not getattr(self.kernel, "signatures", True):
+        if not is_loaded(self.kernel):
             self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
 
     def output(self, n_rows: int, n_events: int = 0) -> Output:

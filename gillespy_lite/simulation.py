@@ -188,6 +188,8 @@ def _take_events(
     walker.counter[N_BUFFERED] = 0
     columns = (output.event_time, output.event_counts, output.event_values, output.event_reaction)
     events.append(tuple(column[:n].copy() for column in columns))
+    if output.event_time.size == 0:
+        return None  # a grid alone is wanted; asking for the memory would take longer than the run
     available = available_memory()
     # Joining the pieces at the end needs as much again.
     if available is not None and available < len(events) * sum(c.nbytes for c in columns) + 2**26:

@@ -18,10 +18,17 @@ from .compilation import CompiledNetwork
 from .kernels.arrays import ReactionArrays
 from .kernels.bursts import run_bursts
 from .kernels.generated import compiled_address, is_compiled_on_disk, load_module
+from .kernels.jit import is_loaded
 from .kernels.lane_bursts import run_lane_bursts
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
-from .specialisation_source import MAX_OPERATIONS, burst_source, lane_burst_source, n_operations
+from .specialisation_source import (
+    MAX_OPERATIONS,
+    are_small_powers,
+    burst_source,
+    lane_burst_source,
+    n_operations,
+)
 
 __all__ = [
     "SpecialisedKernel",
@@ -44,9 +51,9 @@ class _Generated:
         self._burst: Any = None
 
     @property
-    def signatures(self) -> list[Any]:
-        """What is compiled: empty until the first call."""
-        return [] if self._burst is None else list(getattr(self.run, "signatures", [None]))
+    def is_loaded(self) -> bool:
+        """Whether this process has it compiled, so that a call starts at once."""
+        return self._burst is not None and is_loaded(self.run)
 
     @property
     def is_on_disk(self) -> bool:
@@ -147,7 +154,15 @@ def _kernel(
     compiled: CompiledNetwork,
     condition: Programs | None,
 ) -> _Kind:
-    text = write(compiled.arrays, condition)
+    # Writing the text takes as long as some 10,000 events. Relatives of a network, whose numbers
+    # alone differ, have the same text where the same of their exponents are small.
+    numbers = compiled.arrays.parameters
+    parts = () if condition is None else (part.tobytes() for part in condition)
+    memo = compiled.network.memo
+    key = (kind.__name__, are_small_powers(numbers).tobytes(), *parts)
+    text = memo.get(key)
+    if text is None:
+        text = memo[key] = write(compiled.arrays, condition)
     with _LOCK:
         kernel = _KERNELS.get(text)
         if kernel is None:

@@ -76,7 +76,7 @@ def test_groups_after_many_events_are_those_of_the_present_propensities(size, sp
         alive = values > 0.0
         assert np.array_equal(codes[~alive], np.full((~alive).sum(), -1))
         assert np.array_equal(codes[alive], 1022 + np.frexp(values[alive])[1])
-        n_active = groups.count[N_ACTIVE]
+        n_active = groups.tally[N_ACTIVE]
         assert groups.size[:n_active].sum() == alive.sum()
         assert (groups.size[:n_active] <= groups.room[:n_active]).all()
         owner = groups.number[codes[alive]]

@@ -790,3 +790,16 @@ def test_a_mutant_text_is_rejected():
             for key in one
         )
         assert same == is_same, new
+
+
+def test_relatives_share_a_kernel_unless_another_exponent_is_small():
+    network = gl.Network.parse("param k = 2.5, n = 2\nspecies A = 30\nA => 0 @ k * A^n / (40 + A)")
+    same = specialised_kernel(compile_network(network.with_parameters(k=3.0)))
+    assert specialised_kernel(compile_network(network)) is same
+    other = network.with_parameters(n=2.5)
+    assert specialised_kernel(compile_network(other)) is not same
+    for one in (network, other):
+        table = gl.simulate(one, 5.0, rng=3, engine="table")
+        assert np.array_equal(
+            gl.simulate(one, 5.0, rng=3, engine="specialised").counts, table.counts
+        )

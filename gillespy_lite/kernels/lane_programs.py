@@ -133,7 +133,7 @@ def evaluate_lanes(programs, p, state, parameters, stack, scratch):
     scratch : ndarray
         (3,) float64; overwritten.
     """
-    top = -1
+    top = np.int64(-1)  # not the literal: see `programs.evaluate_program`
     for step in range(programs.start[p], programs.start[p + 1]):
         code, argument = programs.operation[step], programs.argument[step]
         if code == codes.SPECIES:

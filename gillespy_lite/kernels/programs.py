@@ -175,7 +175,8 @@ def evaluate_program(programs, p, state, parameters, time, stack):
 
     `stack` is scratch, (depth,) float64, at least as deep as `compilation` found necessary.
     """
-    top = -1
+    # With a plain -1, a literal, `apply_operation` is compiled twice, which takes half a second.
+    top = np.int64(-1)
     for step in range(programs.start[p], programs.start[p + 1]):
         code = programs.operation[step]
         if code == SPECIES:

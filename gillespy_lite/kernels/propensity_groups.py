@@ -59,7 +59,7 @@ _ONE, _FOUR, _EIGHT = np.uint64(1), np.uint64(4), np.uint64(8)
 # Places in an `entry`, after 8 j.
 _CODE, _PLACE = np.uint64(4), np.uint64(5)
 
-# Places in `Groups.count`.
+# Places in `Groups.tally`.
 N_ACTIVE, N_USED, N_PROPOSED = range(3)
 
 
@@ -82,7 +82,7 @@ class Groups(NamedTuple):
     waiting: np.ndarray  # (RING,) float64, exponential draws
     choice: np.ndarray  # (RING,) float64, uniform draws
     guess: np.ndarray  # (RING,) int64: where in `member` a coming proposal probably looks
-    count: np.ndarray  # (4,) int64: active groups, used places, proposals so far
+    tally: np.ndarray  # (8,) int64: active groups, used places, proposals so far
     number: np.ndarray  # (N_CODES,) int32: which active group a code has, or -1
     start: np.ndarray  # (N_CODES,) int32: of active groups, in `member`
     room: np.ndarray  # (N_CODES,) int32
@@ -117,7 +117,7 @@ def groups_of(walker, n):
         waiting=rest[3 * N_CODES : 3 * N_CODES + RING],
         choice=rest[3 * N_CODES + RING : 3 * N_CODES + 2 * RING],
         guess=integers[:RING],
-        count=integers[RING : RING + 8],
+        tally=integers[RING : RING + 8],
         number=tables[:N_CODES],
         start=tables[N_CODES : 2 * N_CODES],
         room=tables[2 * N_CODES : 3 * N_CODES],
@@ -135,8 +135,8 @@ def code_of(number):
 @inlined
 def _add_active(groups, code):
     """Give a group the next number."""
-    k = groups.count[N_ACTIVE]
-    groups.count[N_ACTIVE] = k + 1
+    k = groups.tally[N_ACTIVE]
+    groups.tally[N_ACTIVE] = k + 1
     groups.number[code] = k
     # 2^g; all subnormal numbers are in the group of 2^-1023.
     unit = 2.0**-1023
@@ -152,7 +152,7 @@ def _add_active(groups, code):
 def arrange(groups):
     """Put every reaction anew into the group of its number, in order."""
     n = groups.cell.size // 4
-    groups.count[N_ACTIVE] = groups.count[N_USED] = 0
+    groups.tally[N_ACTIVE] = groups.tally[N_USED] = 0
     for code in range(N_CODES):
         groups.number[code] = -1
     for j in range(n):
@@ -164,12 +164,12 @@ def arrange(groups):
                 k = _add_active(groups, code)
             groups.size[k] += 1
     used = 0
-    for k in range(groups.count[N_ACTIVE]):
+    for k in range(groups.tally[N_ACTIVE]):
         groups.start[k] = used
         groups.room[k] = groups.size[k] + groups.size[k] // 2 + 8
         used += groups.room[k]
         groups.size[k] = 0
-    groups.count[N_USED] = used
+    groups.tally[N_USED] = used
     for j in range(n):
         code = groups.entry[8 * j + 4]
         if code >= 0:
@@ -187,14 +187,14 @@ def _make_room(groups, reaction):
     if k < 0:
         k = _add_active(groups, code)
     room = 2 * groups.room[k] + 8
-    used = groups.count[N_USED]
+    used = groups.tally[N_USED]
     if k == N_CODES - 1 or used + room > groups.member.size:
         arrange(groups)
         return False
     for i in range(groups.size[k]):
         groups.member[used + i] = groups.member[groups.start[k] + i]
     groups.start[k], groups.room[k] = used, room
-    groups.count[N_USED] = used + room
+    groups.tally[N_USED] = used + room
     return True
 
 
@@ -236,7 +236,7 @@ def put(groups, reaction, number):
 def update_levels(groups):
     """Add up the bounds of the groups, halved; return their sum."""
     total = 0.0
-    for k in range(np.uint64(groups.count[N_ACTIVE])):
+    for k in range(np.uint64(groups.tally[N_ACTIVE])):
         total += np.float64(groups.size[k]) * groups.unit[k]
         groups.level[k] = total
     return total
@@ -245,7 +245,7 @@ def update_levels(groups):
 @inlined
 def fill_ring(groups, stream):
     """Draw for the first proposals of a trajectory."""
-    groups.count[N_PROPOSED] = 0
+    groups.tally[N_PROPOSED] = 0
     for place in range(RING):
         groups.waiting[place] = exponential(stream)
         groups.choice[place] = uniform(stream)
@@ -298,13 +298,13 @@ def proposer(accepts: Callable[..., Any], fetch: Callable[..., Any]) -> Any:
     def propose(network, walker, time):
         n = network.form.size
         groups = groups_of(walker, n)
-        n_active = np.uint64(groups.count[N_ACTIVE])
+        n_active = np.uint64(groups.tally[N_ACTIVE])
         half = groups.level[n_active - _ONE] if n_active > np.uint64(0) else 0.0
         if half <= 0.0:
             return np.inf, np.int64(-1)
         while True:
-            proposed = np.uint64(groups.count[N_PROPOSED])
-            groups.count[N_PROPOSED] += 1
+            proposed = np.uint64(groups.tally[N_PROPOSED])
+            groups.tally[N_PROPOSED] += 1
             place = proposed & _LAST
             time += 0.5 * (groups.waiting[place] / half)
             target = groups.choice[place] * half
