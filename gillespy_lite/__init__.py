@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .ensembles import ensemble, replay
     from .methods import (
         METHODS,
+        CompositionRejection,
         Direct,
         ExactLeaping,
         FirstReaction,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METHODS",
     "Compartment",
+    "CompositionRejection",
     "Delay",
     "Direct",
     "Ensemble",
@@ -144,8 +146,8 @@ _HOMES = {
     ),
     **dict.fromkeys(
         (
-            *("METHODS", "Direct", "ExactLeaping", "FirstReaction", "Method", "NextReaction"),
-            *("Ode", "PartialPropensity", "TauLeaping"),
+            *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
         ),
         "methods",
     ),
