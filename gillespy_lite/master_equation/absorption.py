@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -103,7 +103,6 @@ def _banded_order(chain: Transitions) -> tuple[np.ndarray, int]:
     return (np.asarray(order), other) if other < width else (natural, width)
 
 
-@dataclass(init=False)
 class _Elimination:
     """Grassmann, Taksar and Heyman's elimination in a band."""
 
@@ -116,6 +115,8 @@ class _Elimination:
         place[order] = np.arange(n)
         pairs: Any = chain.rates.tocoo()
         row, column = place[pairs.coords[0]], place[pairs.coords[1]]
+        self._chain = chain
+        self._most = int(np.diff(chain.rates.indptr).max(initial=0)) + 6
         self._order, self._band = order, np.zeros((n, 2 * width + 1))
         np.add.at(self._band, (row, column - row + width), pairs.data)
         exits = np.ascontiguousarray(chain.exits.sum(axis=0)[order])
@@ -134,19 +135,36 @@ class _Elimination:
     def flows(self, start: FloatArray) -> Solved:
         x = np.empty(start.size)
         solve_flows(self._band, self._pivot, np.ascontiguousarray(start[self._order]), x)
-        return self._in_place(x)
+        x = self._in_place(x)
+        # The second bound is that of `_Factors`.
+        own, other = self.relative_error * x, float(self._residual(x, start, True) @ self._times)
+        return Solved(x, own if own.sum() <= other else np.full(x.size, other / x.size))
 
     def values(self, gain: FloatArray) -> Solved:
+        x = self._values(gain)
+        other = float(self._residual(x, gain, False).max()) * self._times
+        return Solved(x, np.minimum(self.relative_error * x, other))
+
+    def _values(self, gain: FloatArray) -> FloatArray:
         x = np.empty(gain.size)
         solve_values(self._band, self._pivot, np.ascontiguousarray(gain[self._order]), x)
         return self._in_place(x)
 
-    def _in_place(self, x: FloatArray) -> Solved:
+    @cached_property
+    def _times(self) -> FloatArray:
+        return self._values(np.ones(self._order.size)) / (1.0 - min(0.5, self.relative_error))
+
+    def _residual(self, x: FloatArray, b: FloatArray, is_row: bool) -> FloatArray:
+        rates = self._chain.rates.T if is_row else self._chain.rates
+        own, other = self._chain.outflow * x, rates @ x
+        return np.asarray(np.abs(own - other - b) + self._most * _UNIT * (own + other + b))
+
+    def _in_place(self, x: FloatArray) -> FloatArray:
         solution = np.empty(x.size)
         solution[self._order] = x
         if not np.isfinite(solution).all():
             raise MethodError("a time or a number of visits exceeds 1e308, the largest number")
-        return Solved(solution, self.relative_error * solution)
+        return solution
 
 
 class _Factors:

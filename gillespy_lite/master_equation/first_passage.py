@@ -30,6 +30,11 @@ __all__ = ["first_passage", "splitting_probabilities"]
 # So many states are found whether they matter or not: if these are all, nothing is cut off.
 _FIND_ALL = 60_000
 _FIRST_STATES = 2_000
+_FIRST_FLOW = 1e-9
+# Without a state in which the condition is true among so many, the search is given up.
+_MOST_WITHOUT_END = 200_000
+# Multiplications of a round after which a settled result is not made more certain.
+_MUCH_WORK = 2e9
 # A set grows by at least and at most this factor in a round.
 _LEAST_GROWTH, _MOST_GROWTH = 1.25, 4
 # In one round, what is cut off is reduced by at most this factor.
@@ -37,7 +42,7 @@ _AT_ONCE = 1e-6
 # A condition that was not met in a set which is left less often than this is called not met.
 _NEVER = 1e-20
 # What is cut off hardly falls, in so many rounds one after the other: the network escapes.
-_STUCK, _STUCK_ROUNDS = 0.9, 4
+_STUCK, _STUCK_ROUNDS = 0.9, 3
 
 
 def first_passage(
@@ -224,6 +229,7 @@ class _Found:
     mean_error: float = 0.0
     mean_is_proven: bool = True
     escapes: bool = False
+    work: float = 0.0  # multiplications; 0 where they do not grow with the time
 
     @property
     def least(self) -> float:
@@ -277,7 +283,7 @@ class _Waiting:
         if not self._start.size:
             return self._nothing_to_wait_for(times)
         with interrupts_kept():
-            space, complete = self._first_set()
+            space, complete = self._first_set(times)
             best: _Found | None = None
             n_stuck = 0
             while True:
@@ -294,15 +300,14 @@ class _Waiting:
                     _compare(found, known)
                 if self._is_enough(found, known, times):
                     break
-                if known is not None and times is None:
-                    is_stuck = found.cut_off > _STUCK * known.cut_off and bool(
-                        np.all(abs(found.probability - known.probability)
-                               <= 0.1 * self.tolerance * found.probability)
-                    ) and found.probability.any()  # fmt: skip
-                    n_stuck = n_stuck + 1 if is_stuck else 0
-                    if n_stuck >= _STUCK_ROUNDS:
+                if known is not None:
+                    n_stuck = n_stuck + 1 if self._is_stuck(found, known) else 0
+                    if n_stuck >= _STUCK_ROUNDS or (n_stuck and found.work > _MUCH_WORK):
                         self.stopped, found.escapes = "escape", True
                         break
+                if found.least == 0.0 and space.n_states >= _MOST_WITHOUT_END:
+                    self.stopped = "not found"
+                    break
                 if space.n_states >= self._limit:
                     self.stopped = self._limit_name
                     break
@@ -321,12 +326,22 @@ class _Waiting:
             self.stopped = "rounding" if best.least > 0.0 else None
         return best
 
-    def _first_set(self) -> tuple[StateSpace, bool]:
+    def _first_set(self, times: FloatArray | None) -> tuple[StateSpace, bool]:
         first = self._search.space(self._start_states)
         most = min(self._limit, _FIND_ALL)
         space, complete = self._search.grown(first, None, max_states=most)
         if complete or most == self._limit:
             return space, complete
+        if times is not None and times.size > 1:
+            # Only what probability gets to: rates can be huge elsewhere.
+            weight = np.zeros(first.n_states)
+            weight[first.index_of(self._start_states)] = self._start
+            duration = float(times[-1] - times[0])
+            space, _ = self._search.grown(
+                *(first, weight),
+                least_flow=_FIRST_FLOW / duration, duration=duration, max_states=most,
+            )  # fmt: skip
+            return space, False
         return self._search.grown(first, None, max_states=min(self._limit, _FIRST_STATES))
 
     def _is_enough(self, found: _Found, known: _Found | None, times: FloatArray | None) -> bool:
@@ -342,6 +357,13 @@ class _Waiting:
         mean = found.moments[0][0]
         return known is not None and found.mean_error <= self.tolerance * mean
 
+    def _is_stuck(self, found: _Found, known: _Found) -> bool:
+        change = np.abs(found.probability - known.probability)
+        is_settled = bool((change <= 0.1 * self.tolerance * found.probability).all())
+        return found.least > 0.0 and is_settled and (
+            found.work > _MUCH_WORK or found.cut_off > _STUCK * known.cut_off
+        )
+
     def _grown(
         self, space: StateSpace, graph: Transitions, found: _Found
     ) -> tuple[StateSpace, bool]:
@@ -353,7 +375,7 @@ class _Waiting:
         goal = max(self.tolerance * found.least, _AT_ONCE * found.cut_off)
         least = 0.1 * goal / (found.duration * n_edge)
         n = space.n_states
-        if found.least == 0.0 or found.cut_off > 0.1:
+        if found.work == 0.0 and (found.least == 0.0 or found.cut_off > 0.1):
             # Nothing says where to look: everywhere.
             most = min(self._limit, 2 * n)
             return self._search.grown(space, None, max_states=most)
@@ -417,6 +439,11 @@ class _Waiting:
         return found
 
     def _ever(self, chain: Transitions, start: FloatArray) -> _Found:
+        if not chain.exits[1:-1].any():
+            # No state in which a condition is true is near: how long it takes says nothing.
+            found = self._without_end(chain.n_states, 0.0, None)
+            found.cut_off, found.weight = float(start.sum()), start
+            return found
         solver = absorption(chain, self.method)
         # Exits are: never, the ends, what is cut off.
         occupied = solver.flows(start).solution
@@ -480,6 +507,7 @@ class _Waiting:
             cdf_error=beyond + series.relative_error * by[:, 1] + self._missing,
             pdf=rates[:, 1],
             mean_error=share * max(mean, duration - mean) + 2.0 * series.relative_error * mean,
+            work=float(series.left.shape[0]) * (chain.rates.nnz + 3.0 * chain.n_states),
         )
 
     # ---- Afterwards -----------------------------------------------------------------------------
@@ -509,6 +537,8 @@ class _Waiting:
             "escape": "the network leaves every set of states that was tried with about that "
             "difference, so counts may grow without bound. If what leaves never returns, the lower "
             "number is the true one",
+            "not found": "no state in which it is true was found among "
+            f"{found.n_states}; it may be out of reach, or further away than max_states",
             "timeout": "the time limit ran out",
             "rounding": f"rounding may add up to {found.rounding:.2g}; choose "
             "method='elimination', or a shorter time",

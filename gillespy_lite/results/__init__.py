@@ -14,6 +14,7 @@ from .ensemble import Ensemble
 from .first_passage import FirstPassage, SplittingProbabilities
 from .loading import load
 from .provenance import Provenance
+from .stationary import QuasiStationaryDistribution, StationaryDistribution, SwitchingTimes
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
 
@@ -23,7 +24,10 @@ __all__ = [
     "EnsembleStatistics",
     "FirstPassage",
     "Provenance",
+    "QuasiStationaryDistribution",
     "SplittingProbabilities",
+    "StationaryDistribution",
+    "SwitchingTimes",
     "Trajectory",
     "load",
 ]

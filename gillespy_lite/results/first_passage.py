@@ -58,7 +58,7 @@ class FirstPassage:
     stopped : str or None
         Why `error_bound` exceeds the tolerance: "max_states", "memory", "timeout", "rounding",
         "escape" where the network leaves every set of states with a probability that does not
-        become small; else None.
+        become small, "not found" where no state was met in which the condition is true; else None.
     """
 
     condition: str
