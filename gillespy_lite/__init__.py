@@ -42,13 +42,32 @@ from .network import (
     propensity,
     t,
 )
-from .results import Distribution, Ensemble, EnsembleStatistics, Provenance, Trajectory, load
+from .results import (
+    Distribution,
+    Ensemble,
+    EnsembleStatistics,
+    FirstPassage,
+    Provenance,
+    QuasiStationaryDistribution,
+    SplittingProbabilities,
+    StationaryDistribution,
+    SwitchingTimes,
+    Trajectory,
+    load,
+)
 from .version import __version__
 
 if TYPE_CHECKING:
     from . import master_equation, models, ode_rnn, plotting
     from .ensembles import ensemble, replay
-    from .master_equation import solve_master_equation
+    from .master_equation import (
+        first_passage,
+        quasi_stationary_distribution,
+        solve_master_equation,
+        splitting_probabilities,
+        stationary_distribution,
+        switching_times,
+    )
     from .methods import (
         METHODS,
         Direct,
@@ -74,6 +93,7 @@ __all__ = [
     "Event",
     "ExactLeaping",
     "Experiment",
+    "FirstPassage",
     "FirstReaction",
     "FormatError",
     "GillespyLiteError",
@@ -95,6 +115,9 @@ __all__ = [
     "Recurrence",
     "SimulationError",
     "Species",
+    "SplittingProbabilities",
+    "StationaryDistribution",
+    "SwitchingTimes",
     "TauLeaping",
     "Trajectory",
     "Variable",
@@ -103,6 +126,7 @@ __all__ = [
     "correct",
     "ensemble",
     "errors",
+    "first_passage",
     "fit",
     "load",
     "master_equation",
@@ -111,10 +135,14 @@ __all__ = [
     "ode_rnn",
     "plotting",
     "propensity",
+    "quasi_stationary_distribution",
     "replay",
     "scale_volume",
     "simulate",
     "solve_master_equation",
+    "splitting_probabilities",
+    "stationary_distribution",
+    "switching_times",
     "t",
 ]
 
@@ -123,7 +151,13 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
-    "solve_master_equation": "master_equation",
+    **dict.fromkeys(
+        (
+            *("first_passage", "quasi_stationary_distribution", "solve_master_equation"),
+            *("splitting_probabilities", "stationary_distribution", "switching_times"),
+        ),
+        "master_equation",
+    ),
     **dict.fromkeys(
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
     ),

@@ -69,6 +69,7 @@ FACADES = {
     ("results", "Ensemble.plot", "plotting"),
     ("results", "EnsembleStatistics.plot", "plotting"),
     ("results", "Distribution.plot", "plotting"),
+    ("results", "FirstPassage.plot", "plotting"),
     ("results", "Distribution._expression", "dsl"),
     ("results", "Distribution.sample", "randomness"),
     ("ode_rnn", "Comparison.plot", "plotting"),

@@ -337,13 +337,17 @@ class _Growing:
                 law = solve(graph, start[graph.places], self.is_complete)
                 self._space, self._places = space, graph.places
                 change = math.inf
+                if law is not None:
+                    # Until there are two laws to compare: the share of jumps that leave the set.
+                    cut = float(graph.exits[-1] @ law.p)
+                    change = min(2.0, 10.0 * cut / max(float(graph.outflow @ law.p), 1e-300))
                 if law is not None and known is not None:
                     change = self._change(space, graph.places, law, *known)
                 if law is not None and self.is_complete:
                     break
                 if law is not None:
                     self.truncation_error = change + law.lost
-                    if self.truncation_error <= self.tolerance:
+                    if known is not None and self.truncation_error <= self.tolerance:
                         break
                     known = space, graph.places, law
                 if self._must_end(space, law):
@@ -508,12 +512,12 @@ def _stationary(
         arrives = spent.solution @ graph.rates[rows]
         shares += np.bincount(class_of[inside], weights=arrives[inside], minlength=n_classes)
         lost += float(spent.solution @ chain.exits[-1])
-        # Relative, wherever the sum is near 1.
-        error += abs(1.0 - lost - float(shares.sum())) + float(spent.error.sum()) * float(
-            (chain.outflow).max() if solver.name != "elimination" else 0.0
-        )
-        if solver.name == "elimination":
-            error += _relative(spent.error, spent.solution)
+        # All shares together err by no more than their largest rate times the times' errors.
+        error += abs(1.0 - lost - float(shares.sum()))
+        if math.isfinite(solver.relative_error):
+            error += 2.0 * solver.relative_error
+        else:
+            error += float(spent.error.sum() * chain.outflow.max())
     p = np.zeros(n)
     worst = 0.0
     order = np.argsort(class_of, kind="stable")
@@ -580,8 +584,8 @@ def _class_law(
             back[None],
         )
         away = np.asarray(rates[[chosen]].todense()).ravel()[others]
-        solver = absorption(chain, method)
         try:
+            solver = absorption(chain, method)
             found = solver.flows(away)
         except MethodError:
             # The state was so improbable that the others exceed all numbers.
@@ -597,14 +601,8 @@ def _class_law(
     law[others] = found.solution
     total = float(law.sum())
     error = 2.0 * float(found.error.sum()) / total
-    if solver.name == "elimination":
-        error = min(error, 2.0 * _relative(found.error, found.solution))
+    error = min(error, 2.0 * solver.relative_error)
     return law / total, error + n * 2.0**-53, solver.name
-
-
-def _relative(error: FloatArray, solution: FloatArray) -> float:
-    positive = solution > 0.0
-    return float((error[positive] / solution[positive]).max(initial=0.0))
 
 
 # ---- Quasi-stationary laws ----------------------------------------------------------------------

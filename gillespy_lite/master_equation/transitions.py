@@ -64,7 +64,7 @@ class Transitions:
         for one in gone:
             rows.append(kept @ (one & counted).astype(np.float64))
             counted = counted & ~one
-        exits = np.concatenate([np.array(rows).reshape(len(rows), -1), self.exits[:, keep]])
+        exits = np.concatenate([np.array(rows).reshape(len(rows), kept.shape[0]), self.exits[:, keep]])
         exits[-1] += kept @ counted.astype(np.float64)
         return Transitions(self.states[keep], self.places[keep], kept[:, keep].tocsr(), exits)
 
