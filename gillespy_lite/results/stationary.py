@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ..expressions import Expression
 from .distribution import Distribution
 from .recorded import FloatArray, IntArray
 from .summaries import cut_short, listed
@@ -17,10 +18,10 @@ __all__ = ["QuasiStationaryDistribution", "StationaryDistribution", "SwitchingTi
 class _AtInfinity(Distribution):
     """A `Distribution` at the one time inf."""
 
-    def _row(self, t: float | None) -> int:
-        if t is None or t == math.inf:
-            return 0
-        raise ValueError(f"t = {t!r}: this law does not change; leave t out")
+    def given(self, condition: str | Expression | Mapping[str, int]) -> Distribution:
+        """Return the conditional law, given a condition, as a `Distribution`; see there."""
+        plain = {one.name: getattr(self, one.name) for one in fields(Distribution)}
+        return Distribution(**plain).given(condition)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,12 +51,6 @@ class StationaryDistribution(_AtInfinity):
     is_proven: bool
     truncation_error: float
     n_transient: int
-
-    def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together, and make them read-only."""
-        super().__post_init__()
-        if self.class_of.shape != self.probabilities.shape:
-            raise ValueError("there must be a class for each state")
 
     @property
     def n_classes(self) -> int:
