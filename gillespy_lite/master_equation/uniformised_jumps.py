@@ -155,7 +155,8 @@ class JumpSeries:
         ratio = p[matters] / before[matters]
         low, high = float(ratio.min()), float(ratio.max())
         uneven = ((high - low) / low + 4.0 * _UNIT) * rest if low > 0.0 else math.inf
-        if uneven > 0.1 * tolerance:
+        # Ratios that differ by no more than they are rounded will not become more even.
+        if uneven > 0.1 * tolerance and not high - low <= 32.0 * _UNIT * low:
             return False
         self._uneven = uneven
         return True
