@@ -1,5 +1,6 @@
 """First-passage times: probabilities, laws of the time, means, splitting; what has no answer."""
 
+import contextlib
 import math
 import warnings
 
@@ -152,9 +153,7 @@ def test_hitting_times_of_samples_follow_the_law():
     times = np.linspace(0.0, 40.0, 401)
     for death, passes in ((1.0, True), (1.1, False)):
         law = gl.first_passage(branching(0.5, death), "X == 0", times)
-        pvalue = ks_pvalue(
-            runs.hitting_times, lambda t, law=law: np.interp(t, law.times, law.cdf)
-        )
+        pvalue = ks_pvalue(runs.hitting_times, lambda t, law=law: np.interp(t, law.times, law.cdf))
         assert (pvalue > ALPHA) == passes
 
 
@@ -185,7 +184,9 @@ def test_gamblers_ruin_is_exact_to_nearly_all_digits():
     network = parse("species X = 30\n0 => X @ 1\nX => 0 @ 2")
     exact = (2.0**30 - 1.0) / (2.0**60 - 1.0)
     for method in ("auto", "lu", "gmres"):
-        result = gl.splitting_probabilities(network, "X >= 60", "X == 0", method=method)
+        # The others bound the absolute error, which is little help with 1e-9, and say so.
+        with contextlib.nullcontext() if method == "auto" else pytest.warns(IncompleteWarning):
+            result = gl.splitting_probabilities(network, "X >= 60", "X == 0", method=method)
         assert result.probability_a == pytest.approx(exact, rel=1e-10 if method == "auto" else 1e-5)
         assert result.probability_b == pytest.approx(1.0 - exact, abs=1e-12)
         assert abs(result.probability_a - exact) <= result.rounding
@@ -194,7 +195,7 @@ def test_gamblers_ruin_is_exact_to_nearly_all_digits():
 
 
 def test_elimination_of_a_nearly_closed_chain_is_exact():
-    # The mean time is 1e60 and more; LU with subtractions has no digit of it.
+    # The mean time is 7e54; LU with subtractions has no digit of it.
     network = immigration(1.0)
     end = as_condition(network, "X >= 45", "condition")
     chain = transitions_of(StateSearch(ended_by(end)).reachable(), end)
@@ -204,7 +205,7 @@ def test_elimination_of_a_nearly_closed_chain_is_exact():
         step = 1.0 if k == 0 else 1.0 + k * step
         total += step
     values = absorption(chain, "elimination").values(np.ones(45))
-    assert total > 1e55
+    assert total > 1e54
     assert values.solution[0] == pytest.approx(total, rel=1e-12)
     assert values.error[0] < 1e-10 * total
 
@@ -327,11 +328,11 @@ def test_a_result_says_what_it_is_and_draws_itself():
     matplotlib.use("Agg")
     result = gl.first_passage(branching(0.5, 1.0), "X == 0", 20.0)
     assert "'X == 0' by t = 20" in repr(result) and "mean time" in result.summary()
-    runs = gl.ensemble(branching(0.5, 1.0), 20.0, 100, stop_when="X == 0", rng=1)
+    runs = gl.ensemble(branching(0.5, 1.0), 20.0, 2000, stop_when="X == 0", rng=1)
     axes = result.plot(samples=runs)
     assert len(axes.lines) == 2
     with pytest.raises(ValueError, match="stop_when"):
-        result.plot(samples=gl.ensemble(branching(0.5, 1.0), 20.0, 10, rng=1))
+        result.plot(samples=gl.ensemble(branching(0.5, 1.0), 20.0, 2000, rng=1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ever = gl.first_passage(branching(0.5, 1.0), "X == 0")

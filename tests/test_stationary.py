@@ -78,8 +78,8 @@ def test_an_endless_space_is_cut_where_nothing_is_left(mean):
 def test_a_law_in_two_dimensions_agrees_with_dense_algebra(seed):
     a, b, c, d = np.random.default_rng(seed).uniform(0.2, 3.0, 4).tolist()
     network = parse(
-        f"species A = 8, B, C\nA <-> B @ {a!r}, {b!r}\n2 B -> C + A @ {c!r}\nC -> 2 B @ {d!r}\n"
-        "C + A -> 2 B @ 0.7"
+        f"species A = 8, B, C\nA <-> B @ {a!r}, {b!r}\n2 B -> C @ {c!r}\nC -> 2 B @ {d!r}\n"
+        "C + A -> 3 B @ 0.7"
     )
     law = gl.stationary_distribution(network)
     from gillespy_lite.master_equation import StateSearch
@@ -89,7 +89,9 @@ def test_a_law_in_two_dimensions_agrees_with_dense_algebra(seed):
     null = linalg.null_space(matrix)
     assert null.shape[1] == 1
     exact = null[:, 0] / null[:, 0].sum()
-    assert law.probabilities_at() == pytest.approx(exact[space.index_of(law.states_at())], abs=1e-11)
+    assert law.probabilities_at() == pytest.approx(
+        exact[space.index_of(law.states_at())], abs=1e-11
+    )
 
 
 # ---- Classes ------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ _UNIT = 2.0**-53
 # What "auto" lets elimination cost: multiplications, some 5e8 to 1e9 of them a second.
 _MOST_MULTIPLICATIONS = 4e9
 # Below so many states the factors of a sparse LU decomposition are small enough.
-_MOST_FOR_LU = 300_000
+_MOST_FOR_LU = 50_000
 _MULTIPLICATIONS_AT_ONCE = 5e7
 _REFINEMENTS = 3
 _TOO_LARGE = (
@@ -129,9 +129,7 @@ class _Elimination:
         self._pivot = np.empty(n)
         at_once = max(1, int(_MULTIPLICATIONS_AT_ONCE / (width + 1.0) ** 2))
         for first in range(0, n, at_once):
-            stuck = eliminate_states(
-                self._band, exits, self._pivot, first, min(n, first + at_once)
-            )
+            stuck = eliminate_states(self._band, exits, self._pivot, first, min(n, first + at_once))
             if stuck >= 0:
                 raise MethodError(_TOO_LARGE)
         # Each step rounds the rates out of the next `width` states, each by a relative error of

@@ -360,8 +360,10 @@ class _Waiting:
     def _is_stuck(self, found: _Found, known: _Found) -> bool:
         change = np.abs(found.probability - known.probability)
         is_settled = bool((change <= 0.1 * self.tolerance * found.probability).all())
-        return found.least > 0.0 and is_settled and (
-            found.work > _MUCH_WORK or found.cut_off > _STUCK * known.cut_off
+        return (
+            found.least > 0.0
+            and is_settled
+            and (found.work > _MUCH_WORK or found.cut_off > _STUCK * known.cut_off)
         )
 
     def _grown(
@@ -479,9 +481,7 @@ class _Waiting:
     def _until(self, chain: Transitions, start: FloatArray, times: FloatArray) -> _Found:
         duration = float(times[-1] - times[0])
         ends = slice(1, 1 + len(self.ends))
-        series = JumpSeries(
-            chain, start, duration, self.tolerance, ends, self._deadline
-        )
+        series = JumpSeries(chain, start, duration, self.tolerance, ends, self._deadline)
         by = np.array([series.by(float(t - times[0])) for t in times])
         rates = np.array([series.rate_at(float(t - times[0])) for t in times])
         probability = self._at_once + by[-1, ends]

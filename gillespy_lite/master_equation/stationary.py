@@ -486,9 +486,7 @@ class _Growing:
 # ---- Stationary laws ----------------------------------------------------------------------------
 
 
-def _stationary(
-    graph: Transitions, start: FloatArray, is_whole: bool, method: str
-) -> _Law | None:
+def _stationary(graph: Transitions, start: FloatArray, is_whole: bool, method: str) -> _Law | None:
     """Return the stationary law on a set, or None if nothing in it returns."""
     class_of = _closed_classes(graph, is_whole)
     if class_of is None:
@@ -564,9 +562,7 @@ def _leads_to(graph: Transitions, sources: BoolArray, targets: BoolArray) -> boo
     return bool((graph.can_leave() & sources).any())
 
 
-def _class_law(
-    graph: Transitions, members: IntArray, method: str
-) -> tuple[FloatArray, float, str]:
+def _class_law(graph: Transitions, members: IntArray, method: str) -> tuple[FloatArray, float, str]:
     """Return the law within a class, what its errors add up to at most, and how it was solved."""
     n = members.size
     if n == 1:

@@ -64,7 +64,9 @@ class Transitions:
         for one in gone:
             rows.append(kept @ (one & counted).astype(np.float64))
             counted = counted & ~one
-        exits = np.concatenate([np.array(rows).reshape(len(rows), kept.shape[0]), self.exits[:, keep]])
+        exits = np.concatenate(
+            [np.array(rows).reshape(len(rows), kept.shape[0]), self.exits[:, keep]]
+        )
         exits[-1] += kept @ counted.astype(np.float64)
         return Transitions(self.states[keep], self.places[keep], kept[:, keep].tocsr(), exits)
 
@@ -160,6 +162,4 @@ def classes_of(graph: Transitions) -> Classes:
     source, target = member[pairs.coords[0]], member[pairs.coords[1]]
     leads_on = np.bincount(source[source != target], minlength=n_classes) > 0
     leaks = np.bincount(member, weights=graph.exits.sum(axis=0), minlength=n_classes) > 0.0
-    return Classes(
-        member, np.bincount(member, minlength=n_classes), ~leads_on & ~leaks, ~leads_on
-    )
+    return Classes(member, np.bincount(member, minlength=n_classes), ~leads_on & ~leaks, ~leads_on)

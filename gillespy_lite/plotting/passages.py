@@ -60,8 +60,7 @@ def plot_first_passage(
         raise ValueError("there are no times to draw; solve again with times in t")
     if samples is not None and not (samples.n_trajectories and samples.has_condition):
         raise ValueError(
-            "the samples have no hitting times: run them with "
-            f"stop_when={result.condition!r}"
+            f"the samples have no hitting times: run them with stop_when={result.condition!r}"
         )
     ax = new_axes(ax)
     entries = []
