@@ -111,6 +111,7 @@ __all__ = [
     "ParseError",
     "PartialPropensity",
     "Provenance",
+    "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
     "SimulationError",

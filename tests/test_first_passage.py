@@ -59,7 +59,8 @@ def hitting_chain(up, down, start):
 def test_k1_has_its_six_digits(n, value):
     result = gl.first_passage(production(), f"S2 >= {n}", 100.0)
     assert result.probability == pytest.approx(value, rel=5e-7)
-    assert result.relative_error < 1e-6 and result.stopped is None
+    assert result.relative_error < 1e-6
+    assert result.stopped is None
 
 
 def test_k2_has_its_six_digits():
@@ -176,7 +177,8 @@ def test_rare_values_keep_their_digits_in_endless_networks():
         following[:-1] += p[1:] * k[1:] / rate
         p = following
     assert result.probability == pytest.approx(total, rel=1e-9)
-    assert 1e-27 < total < 1e-26 and result.relative_error < 1e-6
+    assert 1e-27 < total < 1e-26
+    assert result.relative_error < 1e-6
 
 
 def test_gamblers_ruin_is_exact_to_nearly_all_digits():
@@ -236,7 +238,8 @@ def test_a_condition_that_cannot_come_true_has_probability_0():
     for t in (None, 5.0):
         result = gl.first_passage(network, "B >= 11", t)
         assert (result.probability, result.error_bound, result.never) == (0.0, 0.0, 1.0)
-        assert result.mean == math.inf and math.isnan(result.conditional_mean)
+        assert result.mean == math.inf
+        assert math.isnan(result.conditional_mean)
         assert result.stopped is None
 
 
@@ -251,7 +254,9 @@ def test_a_condition_that_may_become_impossible_is_met_with_part_of_the_probabil
 
 def test_a_condition_that_is_true_at_once_takes_no_time():
     result = gl.first_passage(immigration(), "X < 1", 3.0)
-    assert result.probability == 1.0 and (result.cdf == 1.0).all() and result.n_states == 0
+    assert result.probability == 1.0
+    assert (result.cdf == 1.0).all()
+    assert result.n_states == 0
     mixed = gl.first_passage(immigration(), "X >= 3", 2.0, initial={(3,): 0.25, (0,): 0.75})
     later = gl.first_passage(immigration(), "X >= 3", 2.0)
     assert mixed.probability == pytest.approx(0.25 + 0.75 * later.probability, rel=1e-9)
@@ -266,16 +271,19 @@ def test_unbounded_growth_ends_with_an_interval_that_holds_the_probability():
     assert result.probability + result.error_bound >= 0.999
     assert math.isnan(result.mean)
     certain = gl.first_passage(branching(1.0, 0.5), "X >= 100")
-    assert certain.never == pytest.approx(2.0**-10, rel=1e-6) and certain.mean == math.inf
+    assert certain.never == pytest.approx(2.0**-10, rel=1e-6)
+    assert certain.mean == math.inf
 
 
 def test_a_condition_that_no_state_meets_says_so():
     network = parse("species X = 1\n0 -> 2 X @ 1\n2 X -> 0 @ 0.1")
     result = gl.first_passage(network, "X == 4", 5.0)
-    assert result.probability == 0.0 and result.error_bound < 1e-20
+    assert result.probability == 0.0
+    assert result.error_bound < 1e-20
     with pytest.warns(IncompleteWarning, match="no state in which it is true was found"):
         result = gl.first_passage(network, "X == 4")
-    assert result.stopped == "not found" and result.error_bound == 1.0
+    assert result.stopped == "not found"
+    assert result.error_bound == 1.0
 
 
 def test_a_space_beyond_the_limit_gives_an_interval():
@@ -327,7 +335,8 @@ def test_a_result_says_what_it_is_and_draws_itself():
 
     matplotlib.use("Agg")
     result = gl.first_passage(branching(0.5, 1.0), "X == 0", 20.0)
-    assert "'X == 0' by t = 20" in repr(result) and "mean time" in result.summary()
+    assert "'X == 0' by t = 20" in repr(result)
+    assert "mean time" in result.summary()
     runs = gl.ensemble(branching(0.5, 1.0), 20.0, 2000, stop_when="X == 0", rng=1)
     axes = result.plot(samples=runs)
     assert len(axes.lines) == 2

@@ -41,15 +41,19 @@ def test_law_e_is_beta_poisson(method):
     assert distance(marginal, exact) < 1e-8
     assert law.mean("M")[0] == pytest.approx(9.375, abs=1e-8)
     assert law.var("M")[0] == pytest.approx(47.0424107, abs=5e-8)
-    assert law.error_bound[0] <= 1e-8 and not law.is_proven
+    assert law.error_bound[0] <= 1e-8
+    assert not law.is_proven
 
 
 @pytest.mark.parametrize("method", ["auto", "lu", "gmres"])
 def test_law_f_is_product_poisson(method):
     law = gl.stationary_distribution(parse(BINDING), method=method)
     gap = distance(law.marginal("C"), laws.binding_stationary_law())
-    assert gap < 1e-8 and gap <= law.error_bound[0] and law.is_proven
-    assert law.truncation_error == 0.0 and law.n_transient == 0
+    assert gap < 1e-8
+    assert gap <= law.error_bound[0]
+    assert law.is_proven
+    assert law.truncation_error == 0.0
+    assert law.n_transient == 0
     assert law.mean("C")[0] == pytest.approx(12.786366608, abs=5e-9)
 
 
@@ -71,7 +75,9 @@ def test_an_endless_space_is_cut_where_nothing_is_left(mean):
     law = gl.stationary_distribution(network)
     exact = stats.poisson(mean).pmf(np.arange(law.n_states_at()))
     gap = distance(law.marginal("X"), exact)
-    assert gap < 1e-8 and gap <= law.error_bound[0] and law.stopped is None
+    assert gap < 1e-8
+    assert gap <= law.error_bound[0]
+    assert law.stopped is None
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -100,7 +106,8 @@ def test_a_law_in_two_dimensions_agrees_with_dense_algebra(seed):
 def test_absorbing_states_get_the_probability_of_ending_there():
     # Each of three molecules goes to C with probability 2/3.
     law = gl.stationary_distribution(parse("species A = 3, B, C\nA -> B @ 1\nA -> C @ 2"))
-    assert law.n_classes == 4 and law.n_transient == 6
+    assert law.n_classes == 4
+    assert law.n_transient == 6
     assert law.marginal("C") == pytest.approx(stats.binom.pmf(np.arange(4), 3, 2 / 3), rel=1e-12)
     assert law.class_probabilities.sum() == pytest.approx(1.0, abs=1e-14)
 
@@ -130,7 +137,8 @@ def test_an_initial_law_weights_the_classes_it_starts_in():
 
 def test_extinction_that_is_certain_is_all_that_is_left():
     law = gl.stationary_distribution(parse("species X = 1\nX -> 2 X @ 0.5\nX -> 0 @ 1"))
-    assert law.states.tolist() == [[0]] and law.probabilities[0] == 1.0
+    assert law.states.tolist() == [[0]]
+    assert law.probabilities[0] == 1.0
 
 
 # ---- What has no law ----------------------------------------------------------------------------
@@ -148,7 +156,8 @@ def test_a_limit_of_states_is_an_error_that_is_said_or_none_at_all():
     with pytest.warns(IncompleteWarning, match="max_states = 25"):
         law = gl.stationary_distribution(parse(IMMIGRATION), max_states=25)
     gap = distance(law.marginal("X"), stats.poisson(10.0).pmf(np.arange(80)))
-    assert 1e-8 < gap <= law.error_bound[0] and law.stopped == "max_states"
+    assert 1e-8 < gap <= law.error_bound[0]
+    assert law.stopped == "max_states"
     with pytest.raises(MethodError, match="max_states"):
         gl.stationary_distribution(parse(IMMIGRATION), max_states=5)
 
@@ -179,7 +188,8 @@ def test_the_quasi_stationary_law_is_the_leading_eigenvector():
     assert law.marginal("I")[1:] == pytest.approx(vector / vector.sum(), abs=1e-9)
     assert law.decay_rate == pytest.approx(-values[leading].real, rel=1e-8)
     low, high = law.decay_rate_bounds
-    assert low <= law.decay_rate <= high and high - low < 1e-6 * low
+    assert low <= law.decay_rate <= high
+    assert high - low < 1e-6 * low
     assert law.mean_time == 1.0 / law.decay_rate
 
 
@@ -237,11 +247,14 @@ def test_sets_that_overlap_or_are_empty_are_refused():
 
 def test_a_stationary_law_is_a_distribution_at_infinity(tmp_path):
     law = gl.stationary_distribution(parse(IMMIGRATION))
-    assert law.times.tolist() == [math.inf] and isinstance(law, gl.Distribution)
+    assert law.times.tolist() == [math.inf]
+    assert isinstance(law, gl.Distribution)
     assert law.probability("X >= 5", math.inf) == pytest.approx(stats.poisson(10).sf(4), abs=1e-8)
     given = law.given("X >= 5")
-    assert given.probability("X >= 5") == pytest.approx(1.0) and "StationaryD" not in repr(given)
-    assert "X" in law.summary() and "StationaryDistribution of X" in repr(law)
+    assert given.probability("X >= 5") == pytest.approx(1.0)
+    assert "StationaryD" not in repr(given)
+    assert "X" in law.summary()
+    assert "StationaryDistribution of X" in repr(law)
     assert law.sample(5, rng=1).shape == (5, 1)
     law.save(tmp_path / "law.npz")
     again = gl.load(tmp_path / "law.npz")

@@ -12,8 +12,6 @@ Grassmann, Taksar and Heyman (1985), Oper. Res. 33, 1107, doi:10.1287/opre.33.5.
 
 from __future__ import annotations
 
-import numpy as np
-
 from .jit import kernel
 
 __all__ = ["add_jumps", "eliminate_states", "solve_flows", "solve_values"]

@@ -1,4 +1,4 @@
-"""Linear systems of chains that are left sooner or later, each solution with a bound of its error.
+r"""Linear systems of chains that are left sooner or later, each solution with a bound of its error.
 
 >>> import gillespy_lite as gl
 >>> from gillespy_lite.master_equation import StateSearch

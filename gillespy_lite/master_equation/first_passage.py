@@ -229,6 +229,7 @@ class _Found:
     mean_error: float = 0.0
     mean_is_proven: bool = True
     escapes: bool = False
+    relative_rounding: float = 0.0  # the largest of the ends that can come true
     work: float = 0.0  # multiplications; 0 where they do not grow with the time
 
     @property
@@ -322,8 +323,8 @@ class _Waiting:
         best.cut_off += self._missing
         if self.stopped and not best.escapes:
             best.escapes = best.cut_off > self.tolerance * best.least
-        if self.stopped is None and best.rounding > self.tolerance * max(best.least, _NEVER):
-            self.stopped = "rounding" if best.least > 0.0 else None
+        if self.stopped is None and best.relative_rounding > self.tolerance:
+            self.stopped = "rounding"
         return best
 
     def _first_set(self, times: FloatArray | None) -> tuple[StateSpace, bool]:
@@ -385,7 +386,7 @@ class _Waiting:
         while True:
             seeds = np.zeros(n, dtype=bool)
             seeds[graph.places[flow >= least]] = True
-            larger, complete = self._search.grown(
+            larger, _complete = self._search.grown(
                 space,
                 weight,
                 seeds=np.flatnonzero(seeds).astype(np.int64),
@@ -452,7 +453,7 @@ class _Waiting:
         never, cut_off = float(chain.exits[0] @ occupied), float(chain.exits[-1] @ occupied)
         total = float(occupied.sum())
         probability, moments, rounding = self._at_once.copy(), [], 0.0
-        mean_error = 0.0
+        mean_error = relative = 0.0
         for e in range(len(self.ends)):
             hits = solver.values(chain.exits[1 + e])
             times = solver.values(hits.solution)
@@ -460,6 +461,8 @@ class _Waiting:
             probability[e] += float(start @ hits.solution)
             error = float(start @ hits.error)
             rounding = max(rounding, error)
+            if probability[e] > 0.0:
+                relative = max(relative, error / float(probability[e]))
             first, second = float(start @ times.solution), 2.0 * float(start @ squares.solution)
             moments.append(_mean_and_variance(float(probability[e]), first, second))
             if e == 0 and probability[0] > 0.0:
@@ -475,7 +478,7 @@ class _Waiting:
             probability=probability, cut_off=cut_off, rounding=rounding, never=never,
             moments=moments, mean_to_end=total, n_states=chain.n_states,
             weight=occupied / total, duration=total, name=solver.name, cdf=np.zeros(0),
-            cdf_error=np.zeros(0), pdf=np.zeros(0), mean_error=mean_error,
+            cdf_error=np.zeros(0), pdf=np.zeros(0), mean_error=mean_error, relative_rounding=relative,
         )  # fmt: skip
 
     def _until(self, chain: Transitions, start: FloatArray, times: FloatArray) -> _Found:
@@ -496,6 +499,7 @@ class _Waiting:
             probability=probability,
             cut_off=cut_off,
             rounding=float(series.relative_error * by[-1, 1]),
+            relative_rounding=series.relative_error,
             never=float(by[-1, 0]),
             moments=[(mean, variance)],
             mean_to_end=math.nan,
