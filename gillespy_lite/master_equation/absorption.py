@@ -194,7 +194,7 @@ class _Factors:
         self._scaled, self._transposed = scaled, scaled.T.tocsc()
         self._exact = method == "lu"
         try:
-            self._factors = (
+            self._factors: Any = (
                 linalg.splu(scaled, diag_pivot_thresh=0.0)
                 if self._exact
                 else linalg.spilu(scaled, drop_tol=1e-5, fill_factor=30.0)

@@ -256,7 +256,7 @@ class _Waiting:
         self.network, self.ends, self.method = network, tuple(ends), method
         self.tolerance = _check_tolerance(tolerance)
         self.stopped: str | None = None
-        self._options = {"tolerance": self.tolerance, "max_states": max_states}
+        self._options: dict[str, Any] = {"tolerance": self.tolerance, "max_states": max_states}
         self._deadline = time.monotonic() + check_timeout(timeout)
         law = _initial_law(network, initial)
         whole = ends[0]
@@ -478,7 +478,8 @@ class _Waiting:
             probability=probability, cut_off=cut_off, rounding=rounding, never=never,
             moments=moments, mean_to_end=total, n_states=chain.n_states,
             weight=occupied / total, duration=total, name=solver.name, cdf=np.zeros(0),
-            cdf_error=np.zeros(0), pdf=np.zeros(0), mean_error=mean_error, relative_rounding=relative,
+            cdf_error=np.zeros(0), pdf=np.zeros(0), mean_error=mean_error,
+            relative_rounding=relative,
         )  # fmt: skip
 
     def _until(self, chain: Transitions, start: FloatArray, times: FloatArray) -> _Found:

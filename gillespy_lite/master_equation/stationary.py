@@ -103,7 +103,7 @@ def stationary_distribution(
     return StationaryDistribution(
         **run.fields(law, keep, started),
         class_of=rank[np.searchsorted(numbers, law.class_of[keep])],
-        class_probabilities=weights[numbers[order]],
+        class_probabilities=np.asarray(weights[numbers[order]], dtype=np.float64),
         is_proven=run.is_complete,
         truncation_error=run.truncation_error,
         n_transient=int(np.count_nonzero(~keep)),
@@ -241,7 +241,16 @@ def switching_times(
             mean, own = _mean_time(space, states, p * inside[k], end, method)
             error = max(error, own)
             means.append(mean)
-    return SwitchingTimes(ends[0].text, ends[1].text, *means, start, float(error), *shares)
+    return SwitchingTimes(
+        a=ends[0].text,
+        b=ends[1].text,
+        a_to_b=means[0],
+        b_to_a=means[1],
+        start=start,
+        error=float(error),
+        probability_a=shares[0],
+        probability_b=shares[1],
+    )
 
 
 def _expression(end: Condition) -> Any:
@@ -309,7 +318,7 @@ class _Growing:
             raise MethodError(f"unknown method {method!r}; choose one of {', '.join(SOLVERS)}")
         self.network, self._method = network, method
         self.tolerance = _check_tolerance(tolerance)
-        self._options = {"tolerance": self.tolerance, "max_states": max_states}
+        self._options: dict[str, Any] = {"tolerance": self.tolerance, "max_states": max_states}
         self._deadline = time.monotonic() + check_timeout(timeout)
         self._initial = _initial_law(network, initial)
         self._ends = () if end is None else (end,)

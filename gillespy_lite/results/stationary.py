@@ -59,7 +59,7 @@ class StationaryDistribution(_AtInfinity):
 
     def class_states(self, number: int) -> IntArray:
         """Return the states of one class, (n, n_species) int64, in molecules."""
-        return self.states[self._members(number)]
+        return np.asarray(self.states[self._members(number)])
 
     def class_law(self, number: int) -> FloatArray:
         """Return the stationary probabilities within one class, in the order of `class_states`."""
@@ -69,7 +69,7 @@ class StationaryDistribution(_AtInfinity):
     def _members(self, number: int) -> np.ndarray:
         if not 0 <= number < self.n_classes:
             raise ValueError(f"there is no class {number!r}; there are {self.n_classes}, from 0")
-        return self.class_of == number
+        return np.asarray(self.class_of == number)
 
     def __repr__(self) -> str:
         """Return one line: what, how much, and how it was made."""
