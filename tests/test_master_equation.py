@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import threading
@@ -407,11 +408,11 @@ def test_growth_without_end_stops_with_the_best_bound():
     with pytest.warns(gl.IncompleteWarning, match="max_states = 300"):
         law = gl.solve_master_equation(network, [0, 0.5, 3], max_states=300)
     assert law.stopped == "max_states"
-    assert law.n_states_at() <= 301
+    assert law.n_states_at() <= 300
     # P(no event by t) = exp(-t) is right all the same; X = 3 follows from X = 2: 3 per unit time.
-    assert law.probability({"X": 2}) == pytest.approx(math.exp(-3.0), rel=1e-9)
+    assert law.probability({"X": 2}) == pytest.approx(math.exp(-3.0), abs=1e-6)
     exact = (math.exp(-0.5) - math.exp(-1.5)) / 2.0
-    assert law.probability({"X": 3}, 0.5) == pytest.approx(exact, rel=1e-6)
+    assert law.probability({"X": 3}, 0.5) == pytest.approx(exact, abs=1e-6)
     assert law.error_bound[-1] > 1e-6
     assert law.probability("X > 0") + law.error_bound[-1] >= 1.0
 
@@ -431,8 +432,10 @@ def test_a_tolerance_below_rounding_is_said_with_a_true_bound():
 
 
 def test_a_negative_rate_names_reaction_and_state():
-    network = gl.Network.parse("species X = 5\nX => 0 @ X - 3")
-    with pytest.raises(gl.errors.BadPropensityError, match="'X - 3' of reaction 1 .* X = 2") as it:
+    network = gl.Network.parse("species X = 5\nX => 0 @ X - 3.5")
+    with pytest.raises(
+        gl.errors.BadPropensityError, match=r"'X - 3\.5' of reaction 1 .* X = 3"
+    ) as it:
         gl.solve_master_equation(network, [0, 1])
     assert it.value.result is None or it.value.result.stopped == "error"
 
@@ -468,7 +471,7 @@ def test_keys_grow_with_the_counts_and_many_species_have_hashed_ones():
     assert law.mean("X")[-1] == pytest.approx(1000.0, abs=1e-3)
     names = [f"S{i}" for i in range(24)]
     lines = [f"species {names[0]} = 2, " + ", ".join(names[1:])]
-    lines += [f"{a} -> {b} @ 1" for a, b in zip(names, names[1:], strict=False)]
+    lines += [f"{a} -> {b} @ 1" for a, b in itertools.pairwise(names)]
     lines += [f"0 -> {names[-1]} @ 0.01"]
     many = gl.solve_master_equation(gl.Network.parse("\n".join(lines)), [0, 0.5], tolerance=1e-3)
     assert not StateSearch(many.network).space(many.states_at()).is_exact
@@ -489,7 +492,7 @@ def test_conservation_laws_reduce_the_keys():
 @pytest.fixture(scope="module")
 def joint() -> gl.Distribution:
     network = gl.Network.parse(
-        "species A = 8, B, C = 2\nobservable S = A + 2*B\nA <-> B @ 2, 3\nC -> 0 @ 1"
+        "species A = 8, B, C = 2\nobserve S = A + 2*B\nA <-> B @ 2, 3\nC -> 0 @ 1"
     )
     return gl.solve_master_equation(network, [0, 0.2, 1], tolerance=1e-10)
 

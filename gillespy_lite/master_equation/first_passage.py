@@ -22,7 +22,7 @@ from .absorption import SOLVERS, absorption
 from .conditions import Condition, as_condition, ended_by, require_steady
 from .solving import _check_tolerance, _initial_law, _state_limit
 from .state_space import StateSearch, StateSpace
-from .transitions import FloatArray, Transitions, transitions_of
+from .transitions import FloatArray, Transitions, missing_of, transitions_of
 from .uniformised_jumps import JumpSeries, OutOfTime
 
 __all__ = ["first_passage", "splitting_probabilities"]
@@ -272,7 +272,7 @@ class _Waiting:
         self._start_states = law.states[left]
         self._start = law.probabilities[left]
         # What an initial law lacks or has too much of may be anywhere.
-        self._missing = max(0.0, float(law.missing))
+        self._missing = missing_of(law.probabilities, law.excess)
         self._search = StateSearch(ended_by(whole), law.states)
         self._limit = _state_limit(self._search, max_states)
         self._limit_name = "memory" if max_states is None else "max_states"

@@ -42,7 +42,7 @@ _GROWTH, _FEW_STATES = 3, 4000
 _WORTH_PRUNING = 0.2
 # Flow through a state that is given up, as a share of what would find it again.
 _FORGOTTEN = 0.05
-_MOST_CAUTION = 1e20
+_MOST_CAUTION = 1e12
 # Krylov: vectors of a basis, and to how many of the last a new one is made orthogonal; when it is
 # tried: so many jumps are to come, the generator has so many entries, and the tolerance is no less.
 _BASIS, _ORTHOGONAL = 40, 2
@@ -159,7 +159,6 @@ class _InitialLaw:
     network: Network
     states: IntArray  # (n, n_species), all different
     probabilities: FloatArray  # (n,)
-    missing: float  # what the error bound begins with
     excess: float
 
 
@@ -187,7 +186,7 @@ def _state_limit(search: StateSearch, max_states: int | None) -> int:
 def _initial_law(network: Network, initial: Any) -> _InitialLaw:
     names, n_species = network.species_names, network.n_species
     if initial is None:
-        return _InitialLaw(network, network.initial_state[None].astype(np.int64), np.ones(1), 0, 0)
+        return _InitialLaw(network, network.initial_state[None].astype(np.int64), np.ones(1), 0.0)
     if isinstance(initial, Distribution):
         if initial.species != names:
             raise ValueError(
@@ -198,7 +197,6 @@ def _initial_law(network: Network, initial: Any) -> _InitialLaw:
             network,
             initial.states_at(),
             initial.probabilities_at(),
-            float(initial.error_bound[-1]),
             float(initial.excess_bound[-1]),
         )
     if not isinstance(initial, Mapping) or not initial:
@@ -208,7 +206,7 @@ def _initial_law(network: Network, initial: Any) -> _InitialLaw:
         )
     if all(isinstance(key, str) for key in initial):
         changed = network.with_initial(initial)
-        return _InitialLaw(changed, changed.initial_state[None].astype(np.int64), np.ones(1), 0, 0)
+        return _InitialLaw(changed, changed.initial_state[None].astype(np.int64), np.ones(1), 0.0)
     states, probabilities = [], []
     for key, value in initial.items():
         state = key if isinstance(key, tuple) else (key,)
@@ -230,7 +228,7 @@ def _initial_law(network: Network, initial: Any) -> _InitialLaw:
     rows = np.array(states, dtype=np.int64)
     if np.unique(rows, axis=0).shape[0] != rows.shape[0]:
         raise ValueError("initial names a state twice")
-    return _InitialLaw(network, rows, np.array(probabilities) / total, 0.0, 0.0)
+    return _InitialLaw(network, rows, np.array(probabilities) / total, 0.0)
 
 
 class _Stopped(Exception):  # noqa: N818 (no error)
@@ -263,7 +261,6 @@ class _Run:
         self._is_moving = bool(search.compiled.time_dependent)
         self.excess = law.excess
         # What is missing from the start: this much of the bound is not this run's to spend.
-        self._given = max(0.0, law.missing)
         self._start_bound = self.bound()
         self.duration = float(times[-1] - times[0])
         self._generator: Generator | None = None
@@ -439,7 +436,8 @@ class _Run:
                 p, excess = self._uniformised(step, rate, _TAIL * allowance)
                 name = "uniformisation"
             lost = float(self.p.sum()) - float(p.sum())
-            if lost <= (_LEAK + _TAIL) * allowance + 8.0 * _UNIT or self._hit_limit:
+            slack = 2.0 * excess + 8.0 * _UNIT
+            if lost <= (_LEAK + _TAIL) * allowance + slack or self._hit_limit:
                 break
             # Too much has flowed out: find the states that it goes to.
             self._caution *= 4.0
@@ -448,8 +446,8 @@ class _Run:
             if not complete and not self._hit_limit:
                 step *= 0.25
             elif self.space.n_states == n_states and self._caution > _MOST_CAUTION:
-                self._hit_limit = self._hit_limit or self._caution > _MOST_CAUTION**2
-                step *= 0.5
+                # Not for want of states: what is missing is rounding, and the bound says so.
+                break
         self._methods[name] = self._methods.get(name, 0) + 1
         self.p, self.time = p, end
         self.excess += excess

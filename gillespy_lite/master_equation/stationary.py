@@ -25,7 +25,15 @@ from .absorption import SOLVERS, absorption
 from .conditions import Condition, as_condition, ended_by, require_steady
 from .solving import _check_tolerance, _initial_law, _state_limit
 from .state_space import StateSearch, StateSpace
-from .transitions import BoolArray, FloatArray, IntArray, Transitions, classes_of, transitions_of
+from .transitions import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Transitions,
+    classes_of,
+    missing_of,
+    transitions_of,
+)
 
 __all__ = ["quasi_stationary_distribution", "stationary_distribution", "switching_times"]
 
@@ -463,7 +471,12 @@ class _Growing:
     def fields(self, law: _Law, keep: BoolArray, started: float) -> dict[str, Any]:
         """Return what a `Distribution` with the one time inf is made of."""
         p = law.p[keep]
-        error = min(2.0, law.error + self.truncation_error + float(self._initial.missing))
+        error = min(
+            2.0,
+            law.error
+            + self.truncation_error
+            + missing_of(self._initial.probabilities, self._initial.excess),
+        )
         return {
             "times": np.array([math.inf]),
             "error_bound": np.array([error]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from .state_space import StateSpace
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["Classes", "Transitions", "classes_of", "transitions_of"]
+__all__ = ["Classes", "Transitions", "classes_of", "missing_of", "transitions_of"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -51,7 +52,7 @@ class Transitions:
     @property
     def outflow(self) -> FloatArray:
         """The rate at which each state is left, (n_states,)."""
-        return np.asarray(self.rates.sum(axis=1)).ravel() + self.exits.sum(axis=0)
+        return np.asarray(np.asarray(self.rates.sum(axis=1)).ravel() + self.exits.sum(axis=0))
 
     def part(self, keep: BoolArray, *gone: BoolArray) -> Transitions:
         """Return the states that are marked; the flow into each of `gone` is one exit more.
@@ -72,7 +73,7 @@ class Transitions:
 
     def can_leave(self) -> BoolArray:
         """Return for each state whether there is a way to an exit, (n_states,) bool."""
-        known = self.exits.sum(axis=0) > 0.0
+        known: BoolArray = np.asarray(self.exits.sum(axis=0) > 0.0)
         if known.all() or not known.any():
             return known
         # Backwards from the exits; a search over the graph with one more state that leads to them.
@@ -84,14 +85,11 @@ class Transitions:
         graph = sparse.block_array(
             [[self.rates.T, None], [ends, sparse.csr_array((1, 1))]], format="csr"
         )
-        reached = csgraph.breadth_first_order(graph, n, return_predecessors=False)
+        everything: Any = csgraph
+        reached = everything.breadth_first_order(graph, n, return_predecessors=False)
         found = np.zeros(n + 1, dtype=bool)
         found[reached] = True
         return found[:n]
-
-    def residual(self, values: FloatArray) -> FloatArray:
-        """Return M values for M = D - R, (n_states,)."""
-        return self.outflow * values - self.rates @ values
 
 
 def transitions_of(space: StateSpace, *ends: Condition) -> Transitions:
@@ -141,6 +139,12 @@ def transitions_of(space: StateSpace, *ends: Condition) -> Transitions:
         matrix[inside][:, inside].tocsr(),
         np.ascontiguousarray(exits[:, inside]),
     )
+
+
+def missing_of(probabilities: FloatArray, excess: float) -> float:
+    """Return by how much an initial law may be wrong: what it lacks, and twice what it exceeds."""
+    lack = 1.0 - math.fsum(probabilities.tolist())
+    return (lack if lack > 1e-14 else 0.0) + 2.0 * float(excess)
 
 
 class Classes(NamedTuple):
