@@ -58,7 +58,7 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import master_equation, models, ode_rnn, plotting
+    from . import master_equation, models, moments, ode_rnn, plotting
     from .ensembles import ensemble, replay
     from .master_equation import (
         first_passage,
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     )
     from .methods import (
         METHODS,
+        CompositionRejection,
         Direct,
         ExactLeaping,
         FirstReaction,
@@ -79,12 +80,20 @@ if TYPE_CHECKING:
         PartialPropensity,
         TauLeaping,
     )
+    from .moments import (
+        linear_noise,
+        moment_equations,
+        product_form,
+        solve_moments,
+        stationary_noise,
+    )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
 
 __all__ = [
     "METHODS",
     "Compartment",
+    "CompositionRejection",
     "Delay",
     "Direct",
     "Distribution",
@@ -129,20 +138,26 @@ __all__ = [
     "errors",
     "first_passage",
     "fit",
+    "linear_noise",
     "load",
     "master_equation",
     "models",
+    "moment_equations",
+    "moments",
     "nothing",
     "ode_rnn",
     "plotting",
+    "product_form",
     "propensity",
     "quasi_stationary_distribution",
     "replay",
     "scale_volume",
     "simulate",
     "solve_master_equation",
+    "solve_moments",
     "splitting_probabilities",
     "stationary_distribution",
+    "stationary_noise",
     "switching_times",
     "t",
 ]
@@ -164,8 +179,15 @@ _HOMES = {
     ),
     **dict.fromkeys(
         (
-            *("METHODS", "Direct", "ExactLeaping", "FirstReaction", "Method", "NextReaction"),
-            *("Ode", "PartialPropensity", "TauLeaping"),
+            *("linear_noise", "moment_equations", "product_form", "solve_moments"),
+            "stationary_noise",
+        ),
+        "moments",
+    ),
+    **dict.fromkeys(
+        (
+            *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
         ),
         "methods",
     ),
@@ -175,7 +197,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in {"master_equation", "models", "ode_rnn", "plotting"}:
+    if name in {"master_equation", "models", "moments", "ode_rnn", "plotting"}:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

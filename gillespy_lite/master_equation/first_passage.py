@@ -524,7 +524,7 @@ class _Waiting:
             method=found.name,
             method_reason="auto" if self.method == "auto" else "asked for",
             options=self._options,
-            entropy=0,
+            entropy=None,
             stream_version=STREAM_VERSION,
             package_version=__version__,
             elapsed=time.perf_counter() - started,

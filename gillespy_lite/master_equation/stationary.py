@@ -495,7 +495,7 @@ class _Growing:
                 method=law.name,
                 method_reason="auto" if self._method == "auto" else "asked for",
                 options=self._options,
-                entropy=0,
+                entropy=None,
                 stream_version=STREAM_VERSION,
                 package_version=__version__,
                 elapsed=time.perf_counter() - started,
