@@ -162,8 +162,7 @@ def test_hitting_times_of_samples_follow_the_law():
 
 
 def test_rare_values_keep_their_digits_in_endless_networks():
-    # X(t) is Poisson with mean 10 (1 - e^-t); reaching 60 by t = 3 compared with a dense solution
-    # by elimination of jumps in extended precision is 6.54072e-27; here: with the plain recursion.
+    # 6.54e-27, against the recursion written down for this chain alone.
     result = gl.first_passage(immigration(), "X >= 60", 3.0)
     rate = 75.0
     p, hit, total, weights = np.eye(60)[0], 0.0, 0.0, poisson_window(rate * 3.0)
