@@ -166,5 +166,5 @@ def classes_of(graph: Transitions) -> Classes:
     source, target = member[pairs.coords[0]], member[pairs.coords[1]]
     leads_on = np.bincount(source[source != target], minlength=n_classes) > 0
     leaks = np.bincount(member, weights=graph.exits.sum(axis=0), minlength=n_classes) > 0.0
-    sizes = np.asarray(np.bincount(member, minlength=n_classes), dtype=np.int64)
+    sizes: Any = np.bincount(member, minlength=n_classes)
     return Classes(member, sizes, ~leads_on & ~leaks, ~leads_on)
