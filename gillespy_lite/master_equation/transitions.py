@@ -160,8 +160,8 @@ def classes_of(graph: Transitions) -> Classes:
     """Return the classes of states that can be reached from one another."""
     from scipy.sparse import csgraph
 
-    n_classes, member = csgraph.connected_components(graph.rates, connection="strong")
-    member = np.asarray(member, dtype=np.int64)
+    n_classes, labels = csgraph.connected_components(graph.rates, connection="strong")
+    member: IntArray = np.asarray(labels, dtype=np.int64)
     pairs: Any = graph.rates.tocoo()
     source, target = member[pairs.coords[0]], member[pairs.coords[1]]
     leads_on = np.bincount(source[source != target], minlength=n_classes) > 0
