@@ -42,13 +42,32 @@ from .network import (
     propensity,
     t,
 )
-from .results import Distribution, Ensemble, EnsembleStatistics, Provenance, Trajectory, load
+from .results import (
+    Distribution,
+    Ensemble,
+    EnsembleStatistics,
+    FirstPassage,
+    Provenance,
+    QuasiStationaryDistribution,
+    SplittingProbabilities,
+    StationaryDistribution,
+    SwitchingTimes,
+    Trajectory,
+    load,
+)
 from .version import __version__
 
 if TYPE_CHECKING:
     from . import master_equation, models, moments, ode_rnn, plotting
     from .ensembles import ensemble, replay
-    from .master_equation import solve_master_equation
+    from .master_equation import (
+        first_passage,
+        quasi_stationary_distribution,
+        solve_master_equation,
+        splitting_probabilities,
+        stationary_distribution,
+        switching_times,
+    )
     from .methods import (
         METHODS,
         CompositionRejection,
@@ -83,6 +102,7 @@ __all__ = [
     "Event",
     "ExactLeaping",
     "Experiment",
+    "FirstPassage",
     "FirstReaction",
     "FormatError",
     "GillespyLiteError",
@@ -100,10 +120,14 @@ __all__ = [
     "ParseError",
     "PartialPropensity",
     "Provenance",
+    "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
     "SimulationError",
     "Species",
+    "SplittingProbabilities",
+    "StationaryDistribution",
+    "SwitchingTimes",
     "TauLeaping",
     "Trajectory",
     "Variable",
@@ -112,6 +136,7 @@ __all__ = [
     "correct",
     "ensemble",
     "errors",
+    "first_passage",
     "fit",
     "linear_noise",
     "load",
@@ -124,12 +149,16 @@ __all__ = [
     "plotting",
     "product_form",
     "propensity",
+    "quasi_stationary_distribution",
     "replay",
     "scale_volume",
     "simulate",
     "solve_master_equation",
     "solve_moments",
+    "splitting_probabilities",
+    "stationary_distribution",
     "stationary_noise",
+    "switching_times",
     "t",
 ]
 
@@ -138,7 +167,13 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
-    "solve_master_equation": "master_equation",
+    **dict.fromkeys(
+        (
+            *("first_passage", "quasi_stationary_distribution", "solve_master_equation"),
+            *("splitting_probabilities", "stationary_distribution", "switching_times"),
+        ),
+        "master_equation",
+    ),
     **dict.fromkeys(
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
     ),

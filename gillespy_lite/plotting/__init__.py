@@ -15,6 +15,7 @@ from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.laws import plot_joint_law, plot_law, plot_law_over_time
 from gillespy_lite.plotting.moments import plot_moments
 from gillespy_lite.plotting.network_picture import draw_network
+from gillespy_lite.plotting.passages import plot_first_passage
 from gillespy_lite.plotting.paths import (
     plot_band,
     plot_fan,
@@ -32,6 +33,7 @@ __all__ = [
     "draw_network",
     "plot_band",
     "plot_fan",
+    "plot_first_passage",
     "plot_histogram",
     "plot_hitting_times",
     "plot_joint_law",
@@ -107,4 +109,5 @@ def plot_result(
     ValueError
         If there is no such kind for this class of result.
     """
-    return draw(KINDS[type(result)], result, kind, ax, options)
+    kinds = next(KINDS[one] for one in type(result).__mro__ if one in KINDS)
+    return draw(kinds, result, kind, ax, options)

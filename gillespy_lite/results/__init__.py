@@ -11,9 +11,23 @@ Nothing is computed before it is asked for, and arrays handed out are read-only.
 
 from .distribution import Distribution
 from .ensemble import Ensemble
+from .first_passage import FirstPassage, SplittingProbabilities
 from .loading import load
 from .provenance import Provenance
+from .stationary import QuasiStationaryDistribution, StationaryDistribution, SwitchingTimes
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
 
-__all__ = ["Distribution", "Ensemble", "EnsembleStatistics", "Provenance", "Trajectory", "load"]
+__all__ = [
+    "Distribution",
+    "Ensemble",
+    "EnsembleStatistics",
+    "FirstPassage",
+    "Provenance",
+    "QuasiStationaryDistribution",
+    "SplittingProbabilities",
+    "StationaryDistribution",
+    "SwitchingTimes",
+    "Trajectory",
+    "load",
+]

@@ -109,6 +109,8 @@ class Distribution(Recorded):
             raise ValueError("there is nothing here: the run was stopped before its first time")
         if t is None:
             return self.n_times - 1
+        if t == math.inf and self.times[-1] == math.inf:
+            return self.n_times - 1
         row = self._row_at(t)
         if abs(self.times[row] - float(t)) > 1e-12 * max(abs(self.times[0]), abs(self.times[-1])):
             raise ValueError(

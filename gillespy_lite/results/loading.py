@@ -11,13 +11,18 @@ from .distribution import Distribution
 from .ensemble import Ensemble
 from .files import read_archive
 from .provenance import Provenance
+from .stationary import QuasiStationaryDistribution, StationaryDistribution
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
 
 __all__ = ["load"]
 
 _SAVED_CLASSES = {
-    saved.__name__: saved for saved in (Trajectory, Ensemble, EnsembleStatistics, Distribution)
+    saved.__name__: saved
+    for saved in (
+        *(Trajectory, Ensemble, EnsembleStatistics, Distribution),
+        *(StationaryDistribution, QuasiStationaryDistribution),
+    )
 }
 
 
