@@ -42,12 +42,13 @@ from .network import (
     propensity,
     t,
 )
-from .results import Ensemble, EnsembleStatistics, Provenance, Trajectory, load
+from .results import Distribution, Ensemble, EnsembleStatistics, Provenance, Trajectory, load
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import models, ode_rnn, plotting
+    from . import master_equation, models, ode_rnn, plotting
     from .ensembles import ensemble, replay
+    from .master_equation import solve_master_equation
     from .methods import (
         METHODS,
         Direct,
@@ -67,6 +68,7 @@ __all__ = [
     "Compartment",
     "Delay",
     "Direct",
+    "Distribution",
     "Ensemble",
     "EnsembleStatistics",
     "Event",
@@ -103,6 +105,7 @@ __all__ = [
     "errors",
     "fit",
     "load",
+    "master_equation",
     "models",
     "nothing",
     "ode_rnn",
@@ -111,6 +114,7 @@ __all__ = [
     "replay",
     "scale_volume",
     "simulate",
+    "solve_master_equation",
     "t",
 ]
 
@@ -119,6 +123,7 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
+    "solve_master_equation": "master_equation",
     **dict.fromkeys(
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
     ),
@@ -135,7 +140,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in {"models", "ode_rnn", "plotting"}:
+    if name in {"master_equation", "models", "ode_rnn", "plotting"}:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from .network import Network
-    from .results import Ensemble, EnsembleStatistics, Trajectory
+    from .results import Distribution, Ensemble, EnsembleStatistics, Trajectory
 
     Result: TypeAlias = Trajectory | Ensemble | EnsembleStatistics
 
@@ -35,7 +35,10 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_N = 1000
 _PICTURE_TYPES = (".png", ".pdf", ".svg")
 _PICTURE_DOTS_PER_INCH = 150
-_KINDS = ("band", "fan", "histogram", "phase", "overlay", "hitting", "path", "network")
+_KINDS = (
+    *("band", "fan", "histogram", "phase", "overlay", "hitting", "path", "network"),
+    *("law", "heatmap", "evolution"),  # of a saved solution of the master equation
+)
 
 # What a user can mend; anything else is a mistake of ours and keeps its traceback.
 _USER_ERRORS = (GillespyLiteError, OSError, ValueError, TypeError, KeyError)
@@ -371,13 +374,14 @@ def _add_plot_options(parser: Any) -> None:
         choices=_KINDS,
         metavar="KIND",
         help="many trajectories: band (default), fan, histogram, phase, overlay (with the rate "
-        "equations), hitting (of --stop-when); one: path (default), phase; either: network",
+        "equations), hitting (of --stop-when); one: path (default), phase; either: network; a "
+        "saved solution of the master equation: law (default), heatmap, evolution",
     )
     parser.add_argument(
         "--names", type=_names, metavar="A,B", help="species, variables and observables to draw"
     )
     parser.add_argument(
-        "--at", type=float, metavar="TIME", help="time of a histogram (default: the last)"
+        "--at", type=float, metavar="TIME", help="time of a histogram or a law (default: the last)"
     )
 
 
@@ -737,8 +741,12 @@ def _check_plot(
             )
     if kind in ("hitting", "network") and names:
         raise _UsageError(f"--names means nothing to --kind {kind}")
-    if at is not None and kind != "histogram":
-        raise _UsageError("--at is for --kind histogram")
+    if at is not None and kind not in ("histogram", "law", "heatmap"):
+        raise _UsageError("--at is for --kind histogram, law or heatmap")
+    if kind in ("law", "evolution") and len(names or range(n_columns)) != 1:
+        raise _UsageError(f"--kind {kind} shows one species or observable: use --names NAME")
+    if kind == "heatmap" and len(names or range(n_columns)) != 2:
+        raise _UsageError("--kind heatmap shows two species or observables: use --names X,Y")
     if kind == "histogram" and len(names or range(n_columns)) != 1:
         raise _UsageError("--kind histogram shows one species or observable: use --names NAME")
     if kind == "phase" and len(names or range(min(n_columns, 2))) != 2:
@@ -761,14 +769,16 @@ def _check_writable(path: str | None) -> None:
 # Pictures ----------------------------------------------------------------------------------------
 
 
-def _default_kind(result: Result) -> str:
-    from .results import Trajectory
+def _default_kind(result: Result | Distribution) -> str:
+    from .results import Distribution, Trajectory
 
+    if isinstance(result, Distribution):
+        return "law"
     return "path" if isinstance(result, Trajectory) else "band"
 
 
 def _draw(
-    result: Result,
+    result: Result | Distribution,
     kind: str | None,
     names: Sequence[str] | None,
     at: float | None,
@@ -781,6 +791,10 @@ def _draw(
     options: dict[str, Any] = {}
     if kind == "histogram":
         options = {"name": names[0] if names else None, "t": at, "law": law}
+    elif kind in ("law", "evolution"):
+        options = {"name": names[0] if names else None} | ({"t": at} if kind == "law" else {})
+    elif kind == "heatmap":
+        options = {"names": names, "t": at}
     elif kind == "phase" and names:
         options = {"x": names[0], "y": names[1]}
     elif names:

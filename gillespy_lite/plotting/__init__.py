@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
 from gillespy_lite.plotting.kinds import draw
+from gillespy_lite.plotting.laws import plot_joint_law, plot_law, plot_law_over_time
 from gillespy_lite.plotting.network_picture import draw_network
 from gillespy_lite.plotting.paths import (
     plot_band,
@@ -20,7 +21,7 @@ from gillespy_lite.plotting.paths import (
     plot_path,
     plot_phase,
 )
-from gillespy_lite.results import Ensemble, EnsembleStatistics, Trajectory
+from gillespy_lite.results import Distribution, Ensemble, EnsembleStatistics, Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,9 @@ __all__ = [
     "plot_fan",
     "plot_histogram",
     "plot_hitting_times",
+    "plot_joint_law",
+    "plot_law",
+    "plot_law_over_time",
     "plot_overlay",
     "plot_path",
     "plot_phase",
@@ -62,11 +66,17 @@ KINDS: dict[type, dict[str, Callable[..., Axes]]] = {
         "hitting": plot_hitting_times,
         "network": _draw_network_of,
     },
+    Distribution: {
+        "law": plot_law,
+        "heatmap": plot_joint_law,
+        "evolution": plot_law_over_time,
+        "network": _draw_network_of,
+    },
 }
 
 
 def plot_result(
-    result: Trajectory | Ensemble | EnsembleStatistics,
+    result: Trajectory | Ensemble | EnsembleStatistics | Distribution,
     kind: str,
     *,
     ax: Axes | None = None,
@@ -76,7 +86,7 @@ def plot_result(
 
     Parameters
     ----------
-    result : Trajectory, Ensemble or EnsembleStatistics
+    result : Trajectory, Ensemble, EnsembleStatistics or Distribution
         What to draw.
     kind : str
         One of ``KINDS[type(result)]``.

@@ -9,10 +9,11 @@ the name of an observable that was not recorded, as long as the species it needs
 Nothing is computed before it is asked for, and arrays handed out are read-only.
 """
 
+from .distribution import Distribution
 from .ensemble import Ensemble
 from .loading import load
 from .provenance import Provenance
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
 
-__all__ = ["Ensemble", "EnsembleStatistics", "Provenance", "Trajectory", "load"]
+__all__ = ["Distribution", "Ensemble", "EnsembleStatistics", "Provenance", "Trajectory", "load"]

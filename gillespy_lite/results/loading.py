@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import DamagedFileError
 from ..network import Network
+from .distribution import Distribution
 from .ensemble import Ensemble
 from .files import read_archive
 from .provenance import Provenance
@@ -15,10 +16,12 @@ from .trajectory import Trajectory
 
 __all__ = ["load"]
 
-_SAVED_CLASSES = {saved.__name__: saved for saved in (Trajectory, Ensemble, EnsembleStatistics)}
+_SAVED_CLASSES = {
+    saved.__name__: saved for saved in (Trajectory, Ensemble, EnsembleStatistics, Distribution)
+}
 
 
-def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatistics:
+def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatistics | Distribution:
     """Read a result that was written by ``save``.
 
     Parameters
@@ -28,7 +31,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatis
 
     Returns
     -------
-    Trajectory, Ensemble or EnsembleStatistics
+    Trajectory, Ensemble, EnsembleStatistics or Distribution
         The same arrays, names, network and provenance that were saved.
 
     Raises

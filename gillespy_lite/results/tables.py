@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["labelled_array", "labelled_dataset", "long_table", "wide_table"]
+__all__ = ["labelled_array", "labelled_dataset", "labelled_states", "long_table", "wide_table"]
 
 Axes: TypeAlias = Mapping[str, np.ndarray]
 
@@ -83,6 +83,25 @@ def labelled_dataset(
         {name: ((*axes, "species"), cells) for name, cells in numbers.items()},
         coords={**axes, "species": list(columns)},
         attrs=_attributes(provenance),
+    )
+
+
+def labelled_states(
+    times: np.ndarray,
+    counts: Mapping[str, np.ndarray],
+    probabilities: np.ndarray,
+    error_bound: np.ndarray,
+    provenance: Provenance,
+) -> xarray.Dataset:
+    """Return the probabilities of states over time, with the counts of each state."""
+    attributes = {**_attributes(provenance), "units": "probability"}
+    return _import_extra("xarray").Dataset(  # type: ignore[no-any-return]
+        {
+            "probability": (("time", "state"), probabilities),
+            "error_bound": (("time",), error_bound),
+        },
+        coords={"time": times, **{name: ("state", column) for name, column in counts.items()}},
+        attrs=attributes,
     )
 
 

@@ -1,0 +1,527 @@
+"""The master equation over time, on a set of states that follows the probability."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import IncompleteWarning, Interrupted, MethodError, NetworkError, SimulationError
+from ..interruption import interrupts_kept
+from ..kernels.state_flow import N_BINS, flow_rate, prunable_states
+from ..kernels.uniformisation import add_terms
+from ..memory import available_memory
+from ..network import Network
+from ..progress import Progress, reporter
+from ..results import Distribution, Provenance
+from ..run_plan import check_timeout, check_times, check_whole
+from ..version import STREAM_VERSION, __version__
+from .poisson_weights import poisson_weights
+from .state_space import FloatArray, Generator, IntArray, StateSearch, StateSpace
+
+__all__ = ["solve_master_equation"]
+
+METHODS = ("auto", "uniformisation", "krylov")
+
+# Of what the bound may grow by in a step: what may flow out of the set, what may be cut off the
+# series, what may be given up with improbable states. The rest is kept for later steps.
+_LEAK, _TAIL, _PRUNE = 0.5, 0.05, 0.3
+# Jumps of uniformisation that a step covers: more waste less of the series' end, fewer follow a
+# moving law more closely.
+_MOVING_JUMPS, _STEADY_JUMPS = 150.0, 1000.0
+# A set grows by at most this factor in one step, and this many states.
+_GROWTH, _FEW_STATES = 3, 4000
+# States are given up when they are this share of all: a new generator costs some 20 terms.
+_WORTH_PRUNING = 0.2
+# Flow through a state that is given up, as a share of what would find it again.
+_FORGOTTEN = 0.05
+_UNIT = 2.0**-53
+# Entries of the generator that are multiplied between two looks at the clock and at Ctrl-C.
+_ENTRIES_AT_ONCE = 20_000_000
+
+
+def solve_master_equation(
+    network: Network,
+    t: Any,
+    *,
+    initial: Any = None,
+    tolerance: float = 1e-6,
+    method: str = "auto",
+    max_states: int | None = None,
+    timeout: float | None = None,
+    progress: bool | Progress = False,
+) -> Distribution:
+    """Return the probabilities of a network's states over time, with a proven error.
+
+    The states are found as probability reaches them, and given up when there is none left (finite
+    state projection). What is lost on the way is known, so that each probability is a lower bound
+    of the true one, and what all of them lack together is at most the tolerance.
+
+    Parameters
+    ----------
+    network : Network
+        Its rate constants set the unit of time.
+    t : float or array_like, shape (n_times,)
+        End time (then 101 times from 0), or increasing sampling times; `t[0]` is when the initial
+        law holds.
+    initial : mapping or Distribution, optional
+        Where it starts, by default the network's initial state: counts by name, which replace the
+        network's, ``{"X": 5}``; probabilities by state, ``{(5, 0): 0.5, (6, 0): 0.5}`` with the
+        counts in the order of ``network.species_names``; or the last law of a `Distribution`.
+    tolerance : float, optional
+        What the absolute errors of all probabilities may add up to, at each time.
+    method : {"auto", "uniformisation", "krylov"}, optional
+        How time passes on a set of states; see docs/master_equation.md for the rule of ``"auto"``.
+    max_states : int, optional
+        Never keep more states; by default as many as half of the memory holds.
+    timeout : float, optional
+        Seconds after which the run stops and returns the times it has, with an
+        `IncompleteWarning`.
+    progress : bool or callable, optional
+        True shows a bar; a callable is called as ``progress(done, total)`` in units of time.
+
+    Returns
+    -------
+    Distribution
+        Its `error_bound` says for each time what the absolute errors add up to at most. Where this
+        exceeds the tolerance because of `max_states` or memory, `stopped` says so, and an
+        `IncompleteWarning` is given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument makes no sense; the message says which and what to do.
+    MethodError
+        If the network has what the master equation has no states for: variables, delays, events
+        whose time depends on the state.
+    NotEnoughMemoryError
+        If there is not even memory for a small set of states.
+    SimulationError
+        If a propensity is negative or not finite in a state that is reached; `error.result` is the
+        law up to there.
+    Interrupted
+        On Ctrl-C; `error.result` is the law up to there.
+
+    References
+    ----------
+    Munsky and Khammash (2006), J. Chem. Phys. 124, 044104, doi:10.1063/1.2145882. Mateescu, Wolf,
+    Didier and Henzinger (2010), IET Syst. Biol. 4, 441, doi:10.1049/iet-syb.2010.0005.
+    """
+    started = time.perf_counter()
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"the first argument must be a Network, not {type(network).__name__}; make one from "
+            "text with Network.parse(text), from a file with Network.read(path)"
+        )
+    times = check_times(t)
+    if method not in METHODS:
+        raise MethodError(
+            f"unknown method {method!r} of the master equation; choose one of {', '.join(METHODS)}"
+        )
+    allowed = _check_tolerance(tolerance)
+    law = _initial_law(network, initial)
+    search = StateSearch(law.network, law.states)
+    limit = _state_limit(search, max_states)
+    seconds = check_timeout(timeout)
+    report = reporter(progress, times[-1] - times[0], "solve_master_equation")
+    run = _Run(search, law, times, allowed, method, limit, max_states is None)
+    provenance_options = {"tolerance": allowed, "max_states": max_states}
+    return run.solved(seconds, report, provenance_options, started)
+
+
+@dataclass(frozen=True)
+class _InitialLaw:
+    network: Network
+    states: IntArray  # (n, n_species), all different
+    probabilities: FloatArray  # (n,)
+    missing: float  # what the error bound begins with
+    excess: float
+
+
+def _check_tolerance(tolerance: Any) -> float:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float | np.number):
+        raise TypeError(f"tolerance must be a number, not {tolerance!r}")
+    if not 0.0 < tolerance < 1.0:
+        raise ValueError(
+            f"tolerance must be more than 0 and less than 1, not {tolerance!r}: a finite set of "
+            "states has an error above 0 as soon as there are more, and rounding adds to it; "
+            "1e-10 is often possible"
+        )
+    return float(tolerance)
+
+
+def _state_limit(search: StateSearch, max_states: int | None) -> int:
+    if max_states is not None:
+        return min(check_whole(max_states, "max_states", 1), 2**31 - 2**20)
+    available = available_memory()
+    if available is None:
+        return 10_000_000
+    return int(min(max(1000, available // 2 // search.bytes_per_state), 2**31 - 2**20))
+
+
+def _initial_law(network: Network, initial: Any) -> _InitialLaw:
+    names, n_species = network.species_names, network.n_species
+    if initial is None:
+        return _InitialLaw(network, network.initial_state[None].astype(np.int64), np.ones(1), 0, 0)
+    if isinstance(initial, Distribution):
+        if initial.species != names:
+            raise ValueError(
+                f"initial is a law of {', '.join(initial.species)}, and the network's species are "
+                f"{', '.join(names)}; they must be the same, in the same order"
+            )
+        return _InitialLaw(
+            network,
+            initial.states_at(),
+            initial.probabilities_at(),
+            float(initial.error_bound[-1]),
+            float(initial.excess_bound[-1]),
+        )
+    if not isinstance(initial, Mapping) or not initial:
+        raise TypeError(
+            "initial must be counts by name, {'X': 5}, probabilities by state, {(5, 0): 0.5, "
+            f"(6, 0): 0.5}}, or a Distribution, not {initial!r}"
+        )
+    if all(isinstance(key, str) for key in initial):
+        changed = network.with_initial(initial)
+        return _InitialLaw(changed, changed.initial_state[None].astype(np.int64), np.ones(1), 0, 0)
+    states, probabilities = [], []
+    for key, value in initial.items():
+        state = key if isinstance(key, tuple) else (key,)
+        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in state)
+        if len(state) != n_species or not whole or min(state) < 0 or max(state) > 2**53:
+            raise NetworkError(
+                f"the initial state {key!r} must be {n_species} counts, 0 or more, in the order "
+                f"{', '.join(names)}"
+            )
+        probability = float(value)
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"the probability of the initial state {key!r} is {probability:g}")
+        if probability > 0.0:
+            states.append([int(n) for n in state])
+            probabilities.append(probability)
+    total = math.fsum(probabilities)
+    if abs(total - 1.0) > 1e-9:
+        raise ValueError(f"the initial probabilities add up to {total!r}, not to 1")
+    rows = np.array(states, dtype=np.int64)
+    if np.unique(rows, axis=0).shape[0] != rows.shape[0]:
+        raise ValueError("initial names a state twice")
+    return _InitialLaw(network, rows, np.array(probabilities) / total, 0.0, 0.0)
+
+
+class _Stopped(Exception):  # noqa: N818 (no error)
+    """The time limit is spent."""
+
+
+class _Run:
+    """A law on its way through time."""
+
+    def __init__(
+        self,
+        search: StateSearch,
+        law: _InitialLaw,
+        times: FloatArray,
+        tolerance: float,
+        method: str,
+        max_states: int,
+        limit_is_memory: bool,
+    ) -> None:
+        self.search, self.times, self.tolerance = search, times, tolerance
+        self.method, self.max_states = method, max_states
+        self._limit_name = "memory" if limit_is_memory else "max_states"
+        self.space = search.space(law.states)
+        place = self.space.index_of(law.states)
+        self.p = np.zeros(self.space.n_states)
+        self.p[place] = law.probabilities
+        self.time = float(times[0])
+        self.excess = law.excess
+        # What is missing from the start: this much of the bound is not this run's to spend.
+        self._given = max(0.0, law.missing)
+        self._start_bound = self.bound()
+        self.duration = float(times[-1] - times[0])
+        self._generator: Generator | None = None
+        self._last_step = math.inf
+        self._caution = 1.0  # divides the flow that a state is worth being found for
+        self._steady = 0  # steps since the set changed
+        self._hit_limit = False
+        self.n_terms = 0
+        self._methods: dict[str, int] = {}
+        self._deadline = math.inf
+        self._records: list[tuple[StateSpace, FloatArray, float, float]] = []
+
+    # ---- The bound ------------------------------------------------------------------------------
+
+    def bound(self) -> float:
+        """Return what the absolute errors of all probabilities add up to at most.
+
+        With P the true law and p the computed one, sum |P - p| = sum (P - p) + 2 sum (p - P)+,
+        where the first is 1 - sum p and the last at most `excess`. An initial law with a bound of
+        its own evolves with it: A never increases a difference.
+        """
+        missing = 1.0 - math.fsum((float(self.p.sum()), -8.0 * _UNIT))
+        return max(0.0, missing) + 2.0 * self.excess
+
+    def _allowance(self, end: float) -> float:
+        """Return by how much the bound may grow in a step to `end`."""
+        share = (end - self.times[0]) / self.duration if self.duration > 0.0 else 1.0
+        room = max(0.0, self.tolerance - self._start_bound)
+        return self._start_bound + room * share - self.bound()
+
+    # ---- Running --------------------------------------------------------------------------------
+
+    def solved(
+        self,
+        seconds: float,
+        report: Callable[[float], None],
+        options: dict[str, Any],
+        started: float,
+    ) -> Distribution:
+        """Go through all times and return the law at each."""
+        stopped: str | None = None
+        failure: SimulationError | Interrupted | None = None
+        try:
+            with interrupts_kept():
+                self.generator  # noqa: B018 (compiles what there is to compile)
+            self._deadline = time.monotonic() + seconds
+            self._record()
+            for target in self.times[1:].tolist():
+                while self.time < target:
+                    self._step(target)
+                    report(min(self.time, target) - self.times[0])
+                self._record()
+        except KeyboardInterrupt:
+            stopped = "interrupt"
+            failure = Interrupted("interrupted; the law so far is in the error's .result")
+        except _Stopped:
+            stopped = "timeout"
+        except SimulationError as error:
+            stopped, failure = "error", error
+        if stopped is None and self._records[-1][2] > self.tolerance:
+            stopped = self._limit_name if self._hit_limit else "rounding"
+        result = self._result(stopped, options, started)
+        if failure is not None:
+            failure.result = result
+            raise failure
+        report(float(self.times[-1] - self.times[0]))
+        if stopped is not None:
+            warnings.warn(_complaint(result, self.max_states), IncompleteWarning, stacklevel=3)
+        return result
+
+    def _record(self) -> None:
+        self._records.append((self.space, self.p, self.bound(), self.excess))
+
+    def _result(self, stopped: str | None, options: dict[str, Any], started: float) -> Distribution:
+        network = self.search.network
+        spaces: list[StateSpace] = []
+        set_at = []
+        for space, *_ in self._records:
+            if not spaces or spaces[-1] is not space:
+                spaces.append(space)
+            set_at.append(len(spaces) - 1)
+        n = len(self._records)
+        name = max(self._methods, key=lambda one: self._methods[one], default="uniformisation")
+        return Distribution(
+            times=self.times[:n].copy(),
+            error_bound=np.array([one[2] for one in self._records]),
+            excess_bound=np.array([one[3] for one in self._records]),
+            states=np.concatenate([network.initial_state[None][:0], *(s.states for s in spaces)]),
+            set_start=np.cumsum([0, *(s.n_states for s in spaces)], dtype=np.int64),
+            set_at=np.array(set_at, dtype=np.int64),
+            probabilities=np.concatenate([np.zeros(0), *(one[1] for one in self._records)]),
+            start=np.cumsum([0, *(one[1].size for one in self._records)], dtype=np.int64),
+            species=network.species_names,
+            observables=(),
+            tolerance=self.tolerance,
+            network=network,
+            provenance=Provenance(
+                network=network,
+                method=name,
+                method_reason="asked for" if self.method != "auto" else self._reason(),
+                options=options,
+                entropy=0,
+                stream_version=STREAM_VERSION,
+                package_version=__version__,
+                elapsed=time.perf_counter() - started,
+            ),
+            end_time=self.time,
+            stopped=stopped,
+        )
+
+    def _reason(self) -> str:
+        steps = ", ".join(f"{count} steps of {name}" for name, count in self._methods.items())
+        return f"auto: {steps or 'no step was needed'}"
+
+    # ---- One step -------------------------------------------------------------------------------
+
+    @property
+    def generator(self) -> Generator:
+        """A on the present set of states."""
+        if self._generator is None:
+            self._generator = self.space.generator(self.time)
+        return self._generator
+
+    def _change_space(self, space: StateSpace, p: FloatArray) -> None:
+        self.space, self.p, self._generator = space, p, None
+        self._steady = 0
+
+    def _step(self, target: float) -> None:
+        """Go on by one step, to `target` at most."""
+        if self._rest(target):
+            return
+        step = self._first_step(target)
+        while True:
+            end = target if step >= target - self.time else self.time + step
+            step = end - self.time
+            allowance = self._allowance(end)
+            self._anticipate(step, allowance)
+            rate = self.generator.largest_outflow
+            jumps = rate * step
+            if jumps > 2.0 * _STEADY_JUMPS:
+                step = _STEADY_JUMPS / rate
+                continue
+            p, excess = self._uniformised(step, rate, _TAIL * allowance)
+            lost = float(self.p.sum()) - float(p.sum())
+            if lost <= (_LEAK + _TAIL) * allowance + 8.0 * _UNIT or self._hit_limit:
+                break
+            # Too much has flowed out: find the states that it goes to.
+            self._caution *= 4.0
+            complete = self._grow(np.maximum(self.p, p), step, allowance)
+            if not complete and not self._hit_limit:
+                step *= 0.25
+        self._methods["uniformisation"] = self._methods.get("uniformisation", 0) + 1
+        self.p, self.time = p, end
+        self.excess += excess
+        self._last_step = step
+        self._steady += 1
+        self._caution = max(1.0, 0.9 * self._caution)
+        self._prune(step, self._allowance(end))
+
+    def _first_step(self, target: float) -> float:
+        rate = self.generator.largest_outflow
+        jumps = _STEADY_JUMPS if self._steady > 3 else _MOVING_JUMPS
+        step = target - self.time
+        if rate * step > jumps:
+            step = min(step, jumps / rate)
+        return min(step, 2.0 * self._last_step)
+
+    def _rest(self, target: float) -> bool:
+        """Skip to `target` if so little changes that it need not be followed."""
+        change, _ = flow_rate(self.generator.flow, self.p, self.generator.leak)
+        rest = target - self.time
+        # exp(A s) never increases a sum of absolute values, so |exp(A s) p - p| <= s |A p|.
+        if 2.0 * change * rest > 0.1 * self._allowance(target) and change > 0.0:
+            return False
+        self.excess += change * rest
+        self.time = target
+        return True
+
+    # ---- The set of states ----------------------------------------------------------------------
+
+    def _least_flow(self, step: float, allowance: float, n_edge: int) -> float:
+        """Return the flow that makes a state worth being found, per unit time."""
+        return 0.1 * allowance / (step * max(16, n_edge) * self._caution)
+
+    def _anticipate(self, step: float, allowance: float) -> None:
+        """Grow the set before a step, if probability flows out of it already."""
+        leak = float(self.generator.leak @ self.p)
+        if leak * step > 0.1 * _LEAK * allowance and not self._hit_limit:
+            self._grow(self.p, step, allowance)
+
+    def _grow(self, weight: FloatArray, step: float, allowance: float) -> bool:
+        """Add the states that probability flows into; return whether all of them are there."""
+        flow = self.generator.leak * weight
+        n_edge = int(np.count_nonzero(self.generator.leak))
+        least = self._least_flow(step, allowance, n_edge)
+        seeds = np.flatnonzero(flow >= least).astype(np.int64)
+        n = self.space.n_states
+        most = min(self.max_states, max(_FEW_STATES, _GROWTH * n))
+        jumps = self.generator.largest_outflow * step
+        space, complete = self.search.grown(
+            self.space,
+            weight,
+            seeds=seeds,
+            least_flow=least,
+            duration=step,
+            n_layers=math.ceil(jumps + 8.0 * math.sqrt(jumps) + 8.0),
+            time=self.time,
+            max_states=most,
+        )
+        if not complete and most == self.max_states:
+            self._hit_limit = True
+        if space is not self.space:
+            p = np.zeros(space.n_states)
+            p[space.index_of(self.space.states)] = self.p
+            self._change_space(space, p)
+        return complete
+
+    def _prune(self, step: float, allowance: float) -> None:
+        """Give up improbable states, if they are many."""
+        generator = self.generator
+        n_edge = int(np.count_nonzero(generator.leak))
+        least = _FORGOTTEN * self._least_flow(step, max(allowance, 0.0), n_edge)
+        keep = np.empty(self.space.n_states, dtype=np.uint8)
+        n_kept, _ = prunable_states(
+            *(self.p, generator.flow.outflow, least, step, max(0.0, _PRUNE * allowance)),
+            *(keep, np.zeros(N_BINS)),
+        )
+        if n_kept <= (1.0 - _WORTH_PRUNING) * self.space.n_states and n_kept > 0:
+            chosen = keep.astype(bool)
+            self._change_space(self.space.subset(chosen), self.p[chosen])
+            self._hit_limit = False
+
+    # ---- Uniformisation -------------------------------------------------------------------------
+
+    def _uniformised(self, step: float, rate: float, missing: float) -> tuple[FloatArray, float]:
+        """Return the law after `step`, and by how much rounding may have raised it."""
+        flow = self.generator.flow
+        if rate == 0.0:
+            return self.p, 0.0
+        weights = poisson_weights(rate * step, missing)
+        term, following = self.p.copy(), np.empty(self.p.size)
+        total = weights[0] * term
+        n, k, last = self.p.size, 0, weights.size - 1
+        at_once = max(1, _ENTRIES_AT_ONCE // (flow.source.size + 1))
+        while k < last:
+            count = min(at_once, last - k)
+            add_terms(flow, rate, k, count, weights, 0, n, term, following, total)
+            if count % 2:
+                term, following = following, term
+            k += count
+            self._look_at_clock()
+        self.n_terms += last
+        # Each term is a sum of n_channels + 1 products without a negative one; three roundings
+        # more in each, and the propensities' own.
+        rounding = (rate * step + 10.0) * (flow.source.shape[1] + 8.0) * _UNIT
+        return total, rounding * float(self.p.sum())
+
+    def _look_at_clock(self) -> None:
+        if time.monotonic() >= self._deadline:
+            raise _Stopped
+
+
+def _complaint(result: Distribution, max_states: int) -> str:
+    """Return what a law that is not what was asked for is to be warned of with."""
+    if result.stopped == "timeout":
+        return (
+            f"the time limit ran out at t = {result.end_time:g}; the law is there at "
+            f"{result.n_times} of the times"
+        )
+    bound = f"the error bound is {result.error_bound[-1]:.3g}, not {result.tolerance:.3g}"
+    if result.stopped == "rounding":
+        return (
+            f"{bound}: rounding adds up over so many jumps; ask for a larger tolerance, or a "
+            "shorter time"
+        )
+    if result.stopped == "memory":
+        return (
+            f"{bound}: memory holds about {max_states} states, and the probability spreads over "
+            "more; ask for a larger tolerance, or a shorter time"
+        )
+    return (
+        f"{bound}: the probability spreads over more than max_states = {max_states} states; raise "
+        "it, or ask for a larger tolerance, or a shorter time"
+    )
