@@ -68,6 +68,9 @@ class StateTable(NamedTuple):
     slot: np.ndarray  # (n_slots,) int32, n_slots a power of 2: 1 + the state that is there, or 0
     coordinates: np.ndarray  # (n_coordinates,) int64: the species that the keys are made of
     limit: np.ndarray  # (n_coordinates,) int64: the counts that the keys can tell apart end here
+    # (capacity, n_channels) float64: propensities, known of the states that the search starts from
+    # and that it has looked at.
+    rates: np.ndarray
 
 
 @inlined
@@ -121,13 +124,20 @@ def fill_rates(network, channels, states, first, last, time, stack, rates, count
     `rates` is (n_states, n_channels) float64. Returns FOUND_ALL or BAD_RATE.
     """
     for i in range(first, last):
-        for c in range(channels.key_step.size):
-            rate = channel_rate(network, channels, c, states[i], time, stack, counter)
-            if rate < 0.0:
-                counter[STATE] = i
-                return BAD_RATE
-            rates[i, c] = rate
+        if not _fill_row(network, channels, states[i], time, stack, rates[i], counter):
+            counter[STATE] = i
+            return BAD_RATE
     return FOUND_ALL
+
+
+@inlined
+def _fill_row(network, channels, state, time, stack, rates, counter):
+    """Write the propensities of all channels at one state; return whether they make sense."""
+    for c in range(channels.key_step.size):
+        rates[c] = channel_rate(network, channels, c, state, time, stack, counter)
+        if rates[c] < 0.0:
+            return False
+    return True
 
 
 @kernel
@@ -172,21 +182,19 @@ def _look(network, channels, table, weight, inflow, counter, time, stack, limits
     least, duration = limits[0], limits[1]
     if least <= 0.0:
         weight[i] = 1.0
-    elif not is_seed:
-        total = 0.0
-        for c in range(n_channels):
-            rate = channel_rate(network, channels, c, table.states[i], time, stack, counter)
-            if rate < 0.0:
-                return BAD_RATE
-            total += rate
-        weight[i] = min(1.0, inflow[i] * duration / (1.0 + total * duration))
     if counter[N_STATES] + n_channels > weight.size:
         return NO_ROOM
-    for c in range(n_channels):
-        rate = channel_rate(network, channels, c, table.states[i], time, stack, counter)
-        if rate < 0.0:
+    rates = table.rates[i]
+    if not is_seed:
+        if not _fill_row(network, channels, table.states[i], time, stack, rates, counter):
             return BAD_RATE
-        flow = rate * weight[i]
+        if least > 0.0:
+            total = 0.0
+            for c in range(n_channels):
+                total += rates[c]
+            weight[i] = min(1.0, inflow[i] * duration / (1.0 + total * duration))
+    for c in range(n_channels):
+        flow = rates[c] * weight[i]
         if not flow >= least or flow == 0.0:
             continue
         key = table.key[i] + channels.key_step[c]

@@ -13,10 +13,8 @@ doi:10.1080/15326349408807313.
 
 from __future__ import annotations
 
-import numpy as np
-
 from .jit import kernel
-from .state_flow import inflow_of
+from .state_flow import BLOCK, add_inflow
 
 __all__ = ["add_terms"]
 
@@ -33,14 +31,17 @@ def add_terms(flow, rate, k, n_terms, weights, first, last, term, following, tot
     for m in range(n_terms):
         weight = weights[k + m + 1]
         old, new = (term, following) if m % 2 == 0 else (following, term)
-        if weight == 0.0:
-            for row in range(first, last):
-                j = np.uint64(row)
-                new[j] = (inflow_of(flow, j, old) + (rate - flow.outflow[j]) * old[j]) * scale
-            continue
-        for row in range(first, last):
-            j = np.uint64(row)
-            value = (inflow_of(flow, j, old) + (rate - flow.outflow[j]) * old[j]) * scale
-            new[j] = value
-            total[j] += weight * value
+        for begin in range(first, last, BLOCK):
+            end = min(begin + BLOCK, last)
+            size = end - begin
+            to, of, sums = new[begin:end], old[begin:end], total[begin:end]
+            outflow = flow.outflow[begin:end]
+            for j in range(size):
+                to[j] = (rate - outflow[j]) * of[j]
+            add_inflow(flow, old, begin, end, new)
+            for j in range(size):
+                to[j] *= scale
+            if weight > 0.0:
+                for j in range(size):
+                    sums[j] += weight * to[j]
     return k + n_terms

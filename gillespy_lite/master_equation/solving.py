@@ -244,13 +244,13 @@ class _Run:
         self._start_bound = self.bound()
         self.duration = float(times[-1] - times[0])
         self._generator: Generator | None = None
-        self._last_step = math.inf
         self._caution = 1.0  # divides the flow that a state is worth being found for
         self._steady = 0  # steps since the set changed
         self._hit_limit = False
         self.n_terms = 0
         self._methods: dict[str, int] = {}
         self._deadline = math.inf
+        self._last_step = 4.0 / max(self.generator.largest_outflow, 1e-300)
         self._records: list[tuple[StateSpace, FloatArray, float, float]] = []
 
     # ---- The bound ------------------------------------------------------------------------------
@@ -380,8 +380,8 @@ class _Run:
             self._anticipate(step, allowance)
             rate = self.generator.largest_outflow
             jumps = rate * step
-            if jumps > 2.0 * _STEADY_JUMPS:
-                step = _STEADY_JUMPS / rate
+            if jumps > 2.0 * self._jumps():
+                step = self._jumps() / rate
                 continue
             p, excess = self._uniformised(step, rate, _TAIL * allowance)
             lost = float(self.p.sum()) - float(p.sum())
@@ -402,15 +402,18 @@ class _Run:
 
     def _first_step(self, target: float) -> float:
         rate = self.generator.largest_outflow
-        jumps = _STEADY_JUMPS if self._steady > 3 else _MOVING_JUMPS
         step = target - self.time
-        if rate * step > jumps:
-            step = min(step, jumps / rate)
+        if rate * step > self._jumps():
+            step = min(step, self._jumps() / rate)
         return min(step, 2.0 * self._last_step)
+
+    def _jumps(self) -> float:
+        """Return how many jumps of uniformisation a step may cover."""
+        return _STEADY_JUMPS if self._steady > 3 else _MOVING_JUMPS
 
     def _rest(self, target: float) -> bool:
         """Skip to `target` if so little changes that it need not be followed."""
-        change, _ = flow_rate(self.generator.flow, self.p, self.generator.leak)
+        change = flow_rate(self.generator.flow, self.p, np.empty(self.p.size))
         rest = target - self.time
         # exp(A s) never increases a sum of absolute values, so |exp(A s) p - p| <= s |A p|.
         if 2.0 * change * rest > 0.1 * self._allowance(target) and change > 0.0:
@@ -427,7 +430,7 @@ class _Run:
 
     def _anticipate(self, step: float, allowance: float) -> None:
         """Grow the set before a step, if probability flows out of it already."""
-        leak = float(self.generator.leak @ self.p)
+        leak = float((self.generator.leak * self.p).sum())
         if leak * step > 0.1 * _LEAK * allowance and not self._hit_limit:
             self._grow(self.p, step, allowance)
 
@@ -495,7 +498,7 @@ class _Run:
         self.n_terms += last
         # Each term is a sum of n_channels + 1 products without a negative one; three roundings
         # more in each, and the propensities' own.
-        rounding = (rate * step + 10.0) * (flow.source.shape[1] + 8.0) * _UNIT
+        rounding = (rate * step + 10.0) * (flow.source.shape[0] + 8.0) * _UNIT
         return total, rounding * float(self.p.sum())
 
     def _look_at_clock(self) -> None:

@@ -31,15 +31,25 @@ from ..compilation import CompiledNetwork, compile_network, label
 from ..conservation import integer_left_null_space
 from ..errors import BadPropensityError, CountOverflowError, MethodError, SimulationError
 from ..interruption import interrupts_kept
-from ..kernels.state_flow import Flow, apply_flow, apply_transposed, gather_rates, link_states
+from ..kernels.state_flow import (
+    Flow,
+    apply_flow,
+    apply_transposed,
+    count_runs,
+    fill_runs,
+    gather_rates,
+    link_states,
+)
 from ..kernels.state_search import (
     BAD_RATE,
     FOUND_ALL,
     KEYS_COLLIDE,
     LAYER_END,
     N_BEFORE,
+    N_LAYERS,
     N_SEARCH_COUNTERS,
     N_STATES,
+    NEXT,
     NO_ROOM,
     PAUSED,
     REACTION,
@@ -65,14 +75,16 @@ IntArray = NDArray[np.int64]
 
 # A kernel looks at so many states between two looks at Ctrl-C: some 10 to 50 ms.
 _LOOKS_AT_ONCE = 100_000
+_SHORTEST_RUN = 4
 _KEY_BITS = 62
 _EVERY_LAYER = 2.0**62
 
 
 def bytes_per_state(n_species: int, n_channels: int) -> int:
     """Return about how much memory one state takes while it is solved for, in bytes."""
-    # Counts, key, slots; source, propensity, inflow and mark of each channel; eight vectors.
-    return 8 * (n_species + 2) + 16 + 21 * n_channels + 64
+    # Counts, key and propensities, twice where a set is copied into a larger one; slots; source,
+    # propensities and inflow, and a mark of each channel; vectors.
+    return 2 * (8 * (n_species + 2) + 8 * n_channels) + 16 + 21 * n_channels + 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +107,7 @@ class StateSpace:
     multipliers: IntArray  # (n_species,)
     limits: IntArray  # (n_coordinates,) where the keys' range ends
     is_exact: bool  # whether keys never pass the largest number: neighbours keep their order
+    known_rates: FloatArray | None = None  # (n_states, n_channels), where they never change
 
     @property
     def n_states(self) -> int:
@@ -129,16 +142,27 @@ class StateSpace:
             self.multipliers,
             self.limits,
             self.is_exact,
+            None if self.known_rates is None else np.ascontiguousarray(self.known_rates[keep]),
         )
 
     @cached_property
-    def _links(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _links(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where probability comes from, which channels lead out of the set, and the runs."""
         channels = self.search.channels
         key_step = channels.change[:, :-1] @ self.multipliers
-        source = np.empty((self.n_states, key_step.size), dtype=np.uint32)
-        leaves = np.empty((self.n_states, key_step.size), dtype=np.uint8)
+        source = np.empty((key_step.size, self.n_states), dtype=np.uint32)
+        leaves = np.empty((key_step.size, self.n_states), dtype=np.uint8)
         link_states(self.keys, key_step, self.is_exact, source, leaves)
-        return source, leaves, key_step
+        channel_run = np.zeros(key_step.size + 1, dtype=np.int64)
+        count_runs(source, channel_run, np.zeros((0, 3), dtype=np.int64))
+        n_runs = int(channel_run[-1])
+        # Shorter runs cost more than looking up each source.
+        if n_runs * _SHORTEST_RUN > source.size:
+            n_runs = 0
+        run = np.zeros((n_runs, 3), dtype=np.int64)
+        if n_runs:
+            fill_runs(source, channel_run, run)
+        return source, leaves, channel_run, run
 
     def rates(self, time: float = 0.0) -> FloatArray:
         """Return the propensities of all channels in all states, (n_states, n_channels) float64.
@@ -149,6 +173,8 @@ class StateSpace:
             If one is negative, infinite or not a number, naming the reaction and the state.
         """
         search = self.search
+        if self.known_rates is not None:
+            return self.known_rates
         rates = np.empty((self.n_states, search.n_channels))
         counter = np.zeros(N_SEARCH_COUNTERS, dtype=np.int64)
         for first in range(0, self.n_states, _LOOKS_AT_ONCE):
@@ -159,16 +185,18 @@ class StateSpace:
             )
             if status != FOUND_ALL:
                 raise search.trouble(status, counter, self.rows, time)
+        if not search.compiled.time_dependent:
+            object.__setattr__(self, "known_rates", rates)
         return rates
 
     def generator(self, time: float = 0.0) -> Generator:
         """Return A of p' = A p on these states, with the rates of a time."""
-        source, leaves, _ = self._links
-        rates = self.rates(time)
+        source, leaves, channel_run, run = self._links
+        rates = np.ascontiguousarray(self.rates(time).T)
         rate = np.empty_like(rates)
         outflow, leak = np.empty(self.n_states), np.empty(self.n_states)
         gather_rates(source, leaves, rates, rate, outflow, leak)
-        return Generator(self, Flow(source, rate, outflow), leak, leaves)
+        return Generator(self, Flow(source, rate, outflow, channel_run, run), leak, leaves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +211,7 @@ class Generator:
         What the kernels read.
     leak : ndarray, shape (n_states,), float64
         Per unit time, what leaves each state for one that is not in the set.
-    leaves : ndarray, shape (n_states, n_channels), uint8
+    leaves : ndarray, shape (n_channels, n_states), uint8
         By which channels.
     """
 
@@ -220,7 +248,7 @@ class Generator:
         from scipy import sparse
 
         n, flow = self.n_states, self.flow
-        row = np.repeat(np.arange(n), flow.source.shape[1])
+        row = np.tile(np.arange(n), flow.source.shape[0])
         comes = flow.rate.ravel() != 0.0
         everyone = np.arange(n)
         return sparse.csc_array(
@@ -371,7 +399,8 @@ class StateSearch:
         counter[N_STATES] = counter[N_BEFORE] = n
         counter[LAYER_END] = first.size
         capacity = min(max_states + self.n_channels, max(1024, n + n // 2))
-        table, arrays = self._table(space, max(capacity, n + self.n_channels + 1))
+        capacity = max(capacity, n + self.n_channels + 1)
+        table, arrays = self._table(space, space.rates(time), capacity)
         arrays[0][:n] = 1.0 if weight is None else weight
         status = PAUSED
         while status in (PAUSED, NO_ROOM):
@@ -390,12 +419,26 @@ class StateSearch:
         size = int(counter[N_STATES])
         if size == n:
             return space, status == FOUND_ALL
-        rows = np.ascontiguousarray(table.states[:size])
-        parts = (space.multipliers, space.limits, space.is_exact)
-        return self._sorted(rows, *parts), status == FOUND_ALL
+        order = np.argsort(table.key[:size])
+        rates = None
+        if not self.compiled.time_dependent:
+            # Of the states that were found last the propensities are not known yet.
+            last = int(counter[NEXT]) if counter[N_LAYERS] else n
+            failed = fill_rates(
+                *(self.compiled.arrays, channels, table.states, last, size, time),
+                *(self.stack, table.rates, counter),
+            )
+            if failed != FOUND_ALL:
+                raise self.trouble(failed, counter, table.states, time)
+            rates = table.rates[order]
+        grown = StateSpace(
+            *(self, table.states[order], table.key[order], space.multipliers, space.limits),
+            *(space.is_exact, rates),
+        )
+        return grown, status == FOUND_ALL
 
     def _table(
-        self, space: StateSpace, capacity: int
+        self, space: StateSpace, rates: FloatArray, capacity: int
     ) -> tuple[StateTable, tuple[FloatArray, FloatArray]]:
         n = space.n_states
         self._require(capacity)
@@ -403,7 +446,9 @@ class StateSearch:
         key = np.zeros(capacity, dtype=np.int64)
         states[:n], key[:n] = space.rows, space.keys
         slot = np.zeros(1 << (2 * capacity - 1).bit_length(), dtype=np.int32)
-        table = StateTable(states, key, slot, self._coordinates, space.limits)
+        all_rates = np.empty((capacity, self.n_channels))
+        all_rates[:n] = rates
+        table = StateTable(states, key, slot, self._coordinates, space.limits, all_rates)
         fill_table(table, n)
         return table, (np.zeros(capacity), np.zeros(capacity))
 
@@ -417,7 +462,9 @@ class StateSearch:
         key = np.zeros(capacity, dtype=np.int64)
         states[:n], key[:n] = old.states[:n], old.key[:n]
         slot = np.zeros(1 << (2 * capacity - 1).bit_length(), dtype=np.int32)
-        table = old._replace(states=states, key=key, slot=slot)
+        rates = np.empty((capacity, self.n_channels))
+        rates[:n] = old.rates[:n]
+        table = old._replace(states=states, key=key, slot=slot, rates=rates)
         fill_table(table, n)
         weight, inflow = np.zeros(capacity), np.zeros(capacity)
         weight[:n], inflow[:n] = arrays[0][:n], arrays[1][:n]
