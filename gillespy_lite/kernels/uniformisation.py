@@ -13,10 +13,12 @@ doi:10.1080/15326349408807313.
 
 from __future__ import annotations
 
-from .jit import kernel
-from .state_flow import BLOCK, add_inflow
+import numpy as np
 
-__all__ = ["add_terms"]
+from .jit import kernel
+from .state_flow import BLOCK, Flow, add_inflow
+
+__all__ = ["add_moving_terms", "add_terms", "gather_moving"]
 
 
 @kernel
@@ -45,3 +47,59 @@ def add_terms(flow, rate, k, n_terms, weights, first, last, term, following, tot
                 for j in range(size):
                     sums[j] += weight * to[j]
     return k + n_terms
+
+
+@kernel
+def add_moving_terms(still, moving, rates, outflows, rate, k, n_terms, ring, total):
+    """The same for rates that are polynomials in time over a step; everything per step.
+
+    With s from 0 to 1 over the step, the rates of the channels of `moving` are the sums of
+    `rates[m]` s^m, (degree + 1, n_moving, n_states) float64, and what flows out by them is that of
+    `outflows[m]` (degree + 1, n_states); the channels of `still` do not change. The solution times
+    exp(rate s) is a power series in s, whose terms follow from one another:
+    (k + 1) z[k + 1] = (rate - outflow + inflow) z[k] + sum over m of the m-th part of z[k - m].
+    Term k is `ring[k % (degree + 2)]` (degree + 2, n_states) float64.
+    """
+    n, size, degree = total.size, ring.shape[0], rates.shape[0] - 1
+    for _ in range(n_terms):
+        last, new = ring[k % size], ring[(k + 1) % size]
+        scale = 1.0 / np.float64(k + 1)
+        for begin in range(0, n, BLOCK):
+            end = min(begin + BLOCK, n)
+            for j in range(begin, end):
+                new[j] = (rate - still.outflow[j]) * last[j]
+            add_inflow(still, last, begin, end, new)
+            for m in range(min(degree, k) + 1):
+                old, outflow = ring[(k - m) % size], outflows[m]
+                for j in range(begin, end):
+                    new[j] -= outflow[j] * old[j]
+                part = Flow(moving.source, rates[m], outflow, moving.channel_run, moving.run)
+                add_inflow(part, old, begin, end, new)
+            for j in range(begin, end):
+                new[j] *= scale
+                total[j] += new[j]
+        k += 1
+    return k
+
+
+@kernel
+def gather_moving(source, rates, coefficients, gathered, outflows):
+    """Write polynomials in time through the rates at some times, by where probability goes.
+
+    `rates` (n_nodes, n_states, n_moving) float64 are the rates at the nodes, `coefficients`
+    (degree + 1, n_nodes) makes those of powers from them; `gathered` (degree + 1, n_moving,
+    n_states) and `outflows` (degree + 1, n_states) are written.
+    """
+    n_nodes, n, n_moving = rates.shape
+    for m in range(coefficients.shape[0]):
+        for j in range(n):
+            outflows[m, j] = 0.0
+        for c in range(n_moving):
+            for j in range(n):
+                i = np.int64(source[c, j])
+                own, coming = 0.0, 0.0
+                for node in range(n_nodes):
+                    own += coefficients[m, node] * rates[node, j, c]
+                    coming += coefficients[m, node] * rates[node, i, c]
+                outflows[m, j] += own
+                gathered[m, c, j] = 0.0 if i == j else coming

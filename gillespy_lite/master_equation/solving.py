@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import IncompleteWarning, Interrupted, MethodError, NetworkError, SimulationError
 from ..interruption import interrupts_kept
-from ..kernels.state_flow import N_BINS, flow_rate, prunable_states
-from ..kernels.uniformisation import add_terms
+from ..kernels.state_flow import N_BINS, Flow, flow_rate, prunable_states
+from ..kernels.uniformisation import add_moving_terms, add_terms, gather_moving
 from ..memory import available_memory
 from ..network import Network
 from ..progress import Progress, reporter
@@ -23,6 +23,7 @@ from ..run_plan import check_timeout, check_times, check_whole
 from ..version import STREAM_VERSION, __version__
 from .poisson_weights import poisson_weights
 from .state_space import FloatArray, Generator, IntArray, StateSearch, StateSpace
+from .timetable import Timetable
 
 __all__ = ["solve_master_equation"]
 
@@ -40,9 +41,18 @@ _GROWTH, _FEW_STATES = 3, 4000
 _WORTH_PRUNING = 0.2
 # Flow through a state that is given up, as a share of what would find it again.
 _FORGOTTEN = 0.05
+_MOST_CAUTION = 1e20
 _UNIT = 2.0**-53
 # Entries of the generator that are multiplied between two looks at the clock and at Ctrl-C.
 _ENTRIES_AT_ONCE = 20_000_000
+
+# Rates that depend on t are polynomials of this degree over a step, through Chebyshev's nodes, and
+# are looked at again between them; what is found there is taken this many times.
+_DEGREE, _SAFETY = 4, 4.0
+_NODES = 0.5 - 0.5 * np.cos((np.arange(_DEGREE + 1) + 0.5) * np.pi / (_DEGREE + 1))
+_CHECKS = np.concatenate([[1e-9], 0.5 * (_NODES[1:] + _NODES[:-1]), [1.0 - 1e-9]])
+# Row m gives the coefficient of s^m from the values at the nodes.
+_POWERS = np.linalg.inv(np.vander(_NODES, increasing=True))
 
 
 def solve_master_equation(
@@ -125,11 +135,14 @@ def solve_master_equation(
         )
     allowed = _check_tolerance(tolerance)
     law = _initial_law(network, initial)
-    search = StateSearch(law.network, law.states)
+    targets = {name for event in law.network.events for name, _ in event.assignments}
+    changed = [i for i, name in enumerate(law.network.species_names) if name in targets]
+    search = StateSearch(law.network, law.states, changed)
+    timetable = Timetable(search.compiled, float(times[0]), float(times[-1]))
     limit = _state_limit(search, max_states)
     seconds = check_timeout(timeout)
     report = reporter(progress, times[-1] - times[0], "solve_master_equation")
-    run = _Run(search, law, times, allowed, method, limit, max_states is None)
+    run = _Run(search, law, times, allowed, method, limit, max_states is None, timetable)
     provenance_options = {"tolerance": allowed, "max_states": max_states}
     return run.solved(seconds, report, provenance_options, started)
 
@@ -229,6 +242,7 @@ class _Run:
         method: str,
         max_states: int,
         limit_is_memory: bool,
+        timetable: Timetable,
     ) -> None:
         self.search, self.times, self.tolerance = search, times, tolerance
         self.method, self.max_states = method, max_states
@@ -237,7 +251,9 @@ class _Run:
         place = self.space.index_of(law.states)
         self.p = np.zeros(self.space.n_states)
         self.p[place] = law.probabilities
-        self.time = float(times[0])
+        self.time = self._rate_time = float(times[0])
+        self._timetable = timetable
+        self._is_moving = bool(search.compiled.time_dependent)
         self.excess = law.excess
         # What is missing from the start: this much of the bound is not this run's to spend.
         self._given = max(0.0, law.missing)
@@ -287,12 +303,15 @@ class _Run:
             with interrupts_kept():
                 self.generator  # noqa: B018 (compiles what there is to compile)
             self._deadline = time.monotonic() + seconds
-            self._record()
-            for target in self.times[1:].tolist():
+            recorded, firings = set(self.times.tolist()), dict(self._timetable.firings)
+            for target in sorted(recorded | set(self._timetable.stops.tolist())):
                 while self.time < target:
                     self._step(target)
                     report(min(self.time, target) - self.times[0])
-                self._record()
+                if target in firings:
+                    self._execute(firings[target])
+                if target in recorded:
+                    self._record()
         except KeyboardInterrupt:
             stopped = "interrupt"
             failure = Interrupted("interrupted; the law so far is in the error's .result")
@@ -361,7 +380,7 @@ class _Run:
     def generator(self) -> Generator:
         """A on the present set of states."""
         if self._generator is None:
-            self._generator = self.space.generator(self.time)
+            self._generator = self.space.generator(self._rate_time)
         return self._generator
 
     def _change_space(self, space: StateSpace, p: FloatArray) -> None:
@@ -370,10 +389,13 @@ class _Run:
 
     def _step(self, target: float) -> None:
         """Go on by one step, to `target` at most."""
-        if self._rest(target):
+        if not self._is_moving and self._rest(target):
             return
         step = self._first_step(target)
         while True:
+            if self._is_moving:
+                # Rates in the middle of the step stand for all of them, where states are chosen.
+                self._rate_time, self._generator = self.time + 0.5 * step, None
             end = target if step >= target - self.time else self.time + step
             step = end - self.time
             allowance = self._allowance(end)
@@ -383,15 +405,28 @@ class _Run:
             if jumps > 2.0 * self._jumps():
                 step = self._jumps() / rate
                 continue
-            p, excess = self._uniformised(step, rate, _TAIL * allowance)
+            if self._is_moving:
+                found = self._moved(step, _TAIL * allowance)
+                if found is None:
+                    step *= 0.5
+                    if self.time + step == self.time:
+                        raise self._no_polynomial()
+                    continue
+                p, excess = found
+            else:
+                p, excess = self._uniformised(step, rate, _TAIL * allowance)
             lost = float(self.p.sum()) - float(p.sum())
             if lost <= (_LEAK + _TAIL) * allowance + 8.0 * _UNIT or self._hit_limit:
                 break
             # Too much has flowed out: find the states that it goes to.
             self._caution *= 4.0
+            n_states = self.space.n_states
             complete = self._grow(np.maximum(self.p, p), step, allowance)
             if not complete and not self._hit_limit:
                 step *= 0.25
+            elif self.space.n_states == n_states and self._caution > _MOST_CAUTION:
+                self._hit_limit = self._hit_limit or self._caution > _MOST_CAUTION**2
+                step *= 0.5
         self._methods["uniformisation"] = self._methods.get("uniformisation", 0) + 1
         self.p, self.time = p, end
         self.excess += excess
@@ -450,7 +485,7 @@ class _Run:
             least_flow=least,
             duration=step,
             n_layers=math.ceil(jumps + 8.0 * math.sqrt(jumps) + 8.0),
-            time=self.time,
+            time=self._rate_time,
             max_states=most,
         )
         if not complete and most == self.max_states:
@@ -501,9 +536,113 @@ class _Run:
         rounding = (rate * step + 10.0) * (flow.source.shape[0] + 8.0) * _UNIT
         return total, rounding * float(self.p.sum())
 
+    # ---- Rates that depend on t -----------------------------------------------------------------
+
+    def _moved(self, step: float, missing: float) -> tuple[FloatArray, float] | None:
+        """Return the law after `step` and its error; None if the step is too long for that."""
+        search, space, n = self.search, self.space, self.space.n_states
+        flow, n_still = self.generator.flow, self.search.n_still
+        at = [space.moving_rates(self.time + step * float(s)) for s in _NODES]
+        rates = np.stack(at) * step
+        checks = [space.moving_rates(self.time + step * float(s)) * step for s in _CHECKS]
+        wrong = np.zeros(n)
+        for s, values in zip(_CHECKS, checks, strict=True):
+            fitted = np.tensordot(s ** np.arange(_DEGREE + 1) @ _POWERS, rates, axes=1)
+            wrong = np.maximum(wrong, np.abs(fitted - values).sum(axis=1))
+        # What is wrong about a rate is wrong at its source and at its target.
+        time_error = 2.0 * _SAFETY * float((wrong * self.p).sum())
+        if time_error > missing:
+            return None
+        split = int(flow.channel_run[n_still])
+        still_rate = flow.rate[:n_still] * step
+        still_out = self.space_outflow_still() * step
+        still = Flow(
+            flow.source[:n_still], still_rate, still_out,
+            flow.channel_run[: n_still + 1].copy(), flow.run[:split],
+        )  # fmt: skip
+        moving = Flow(
+            flow.source[n_still:], flow.rate[n_still:], flow.outflow,
+            flow.channel_run[n_still:] - split, flow.run[split:],
+        )  # fmt: skip
+        n_moving = search.n_channels - n_still
+        gathered = np.empty((_DEGREE + 1, n_moving, n))
+        outflows = np.empty((_DEGREE + 1, n))
+        gather_moving(moving.source, rates, _POWERS, gathered, outflows)
+        highest = float((still_out + rates.sum(axis=2).max(axis=0)).max(initial=0.0))
+        sizes = np.array(
+            [2.0 * float(np.abs(np.tensordot(row, rates, axes=1)).sum(axis=1).max(initial=0.0))
+             for row in _POWERS]
+        )  # fmt: skip
+        sizes[0] = highest
+        n_terms, tail = _polynomial_terms(sizes, missing)
+        if n_terms == 0:
+            return None
+        ring = np.zeros((_DEGREE + 2, n))
+        ring[0] = self.p * math.exp(-highest)
+        total = ring[0].copy()
+        k, at_once = 0, max(1, _ENTRIES_AT_ONCE // (flow.source.size * (_DEGREE + 1) + 1))
+        while k < n_terms:
+            k = int(add_moving_terms(
+                still, moving, gathered, outflows, highest, k, min(at_once, n_terms - k), ring,
+                total,
+            ))  # fmt: skip
+            self._look_at_clock()
+        self.n_terms += n_terms
+        np.maximum(total, 0.0, out=total)
+        end_error = 2.0 * _SAFETY * float((wrong * total).sum())
+        if end_error > missing:
+            return None
+        rounding = (n_terms + 10.0) * (_DEGREE + 1.0) * (flow.source.shape[0] + 8.0) * _UNIT
+        return total, max(time_error, end_error) + tail + rounding
+
+    def space_outflow_still(self) -> FloatArray:
+        """Return what flows out of each state by channels that do not depend on t, (n_states,)."""
+        rates = self.generator.space.rates(self._rate_time)
+        return np.asarray(rates[:, : self.search.n_still].sum(axis=1))
+
+    def _no_polynomial(self) -> SimulationError:
+        return SimulationError(
+            f"the rates change too fast near t = {self.time:.9g} to be followed: one of them jumps "
+            "where t and the state together cross a threshold, or has no bound there; smooth it, "
+            "or ask for a larger tolerance"
+        )
+
+    def _execute(self, events: tuple[int, ...]) -> None:
+        """Let events change the states, at the present time."""
+        states, p = self._timetable.execute(self.time, events, self.space.states, self.p)
+        space = self.search.space(states)
+        law = np.zeros(space.n_states)
+        law[space.index_of(states)] = p
+        self._rate_time = self.time
+        self._change_space(space, law)
+        self.excess += 8.0 * _UNIT
+        self._last_step = 4.0 / max(self.generator.largest_outflow, 1e-300)
+
     def _look_at_clock(self) -> None:
         if time.monotonic() >= self._deadline:
             raise _Stopped
+
+
+def _polynomial_terms(sizes: FloatArray, missing: float) -> tuple[int, float]:
+    """Return how many terms a series of `add_moving_terms` needs, and what is missing after them.
+
+    The sum of absolute values of term k is at most z[k], with (k + 1) z[k + 1] = the sum over m of
+    `sizes[m]` z[k - m]. No terms, if there would be too many.
+    """
+    bounds = [math.exp(-float(sizes[0]))]
+    most = int(4.0 * sizes[0] + 400.0)
+    for k in range(most):
+        total = sum(float(sizes[m]) * bounds[k - m] for m in range(min(sizes.size - 1, k) + 1))
+        bounds.append(total / (k + 1))
+        # From here on each is less than half of the one before.
+        if k + 1 > 4.0 * float(sizes.sum()) and bounds[-1] < 1e-22:
+            break
+    else:
+        return 0, 0.0
+    after = np.cumsum(np.array(bounds)[::-1])[::-1]
+    enough = np.flatnonzero(after <= max(missing, 1e-18))
+    first = max(1, int(enough[0]) if enough.size else len(bounds))
+    return first, float(after[first]) if first < after.size else 0.0
 
 
 def _complaint(result: Distribution, max_states: int) -> str:

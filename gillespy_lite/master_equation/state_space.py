@@ -175,18 +175,29 @@ class StateSpace:
         search = self.search
         if self.known_rates is not None:
             return self.known_rates
-        rates = np.empty((self.n_states, search.n_channels))
+        rates = self._filled(search.channels, time)
+        if not search.compiled.time_dependent:
+            object.__setattr__(self, "known_rates", rates)
+        return rates
+
+    def moving_rates(self, time: float) -> FloatArray:
+        """Return the propensities of those channels that depend on t, (n_states, n_moving)."""
+        channels, first = self.search.channels, self.search.n_still
+        part = channels._replace(start=channels.start[first:], key_step=channels.key_step[first:])
+        return self._filled(part, time)
+
+    def _filled(self, channels: Channels, time: float) -> FloatArray:
+        search = self.search
+        rates = np.empty((self.n_states, channels.key_step.size))
         counter = np.zeros(N_SEARCH_COUNTERS, dtype=np.int64)
         for first in range(0, self.n_states, _LOOKS_AT_ONCE):
             last = min(first + _LOOKS_AT_ONCE, self.n_states)
             status = fill_rates(
-                *(search.compiled.arrays, search.channels, self.rows, first, last),
+                *(search.compiled.arrays, channels, self.rows, first, last),
                 *(time, search.stack, rates, counter),
             )
             if status != FOUND_ALL:
                 raise search.trouble(status, counter, self.rows, time)
-        if not search.compiled.time_dependent:
-            object.__setattr__(self, "known_rates", rates)
         return rates
 
     def generator(self, time: float = 0.0) -> Generator:
@@ -291,7 +302,7 @@ class StateSearch:
         start = network.initial_state[None] if initial is None else np.asarray(initial)
         self.initial: IntArray = np.ascontiguousarray(start, dtype=np.int64)
         self.stack = np.zeros(2 * self.compiled.stack_depth)
-        self.channels, self.kept_reactions = _channels(network)
+        self.channels, self.n_still = _channels(self.compiled)
         self._n_keys = 0
         self._coordinates = _independent(self.channels.change[:, :-1], self.initial, extra_changes)
 
@@ -568,13 +579,19 @@ def _refuse(compiled: CompiledNetwork) -> None:
         )
 
 
-def _channels(network: Network) -> tuple[Channels, IntArray]:
-    """Return the reactions by their net change, and those that change anything."""
+def _channels(compiled: CompiledNetwork) -> tuple[Channels, int]:
+    """Return the reactions that change anything by what they change, and how many do not move.
+
+    Those with a rate that depends on t come last.
+    """
+    network, moves = compiled.network, compiled.arrays.moves
     changes = np.asarray(network.stoichiometry_matrix, dtype=np.int64).T
-    groups: dict[tuple[int, ...], list[int]] = {}
+    found: dict[tuple[int, ...], list[int]] = {}
     for j, change in enumerate(map(tuple, changes.tolist())):
         if any(change):
-            groups.setdefault(change, []).append(j)
+            found.setdefault(change, []).append(j)
+    groups = dict(sorted(found.items(), key=lambda one: bool(moves[one[1]].any())))
+    n_still = sum(not moves[group].any() for group in groups.values())
     kept = [j for group in groups.values() for j in group]
     start = np.concatenate([[0], np.cumsum([len(one) for one in groups.values()])])
     matrix = np.zeros((len(groups), network.n_species + 1), dtype=np.int64)
@@ -587,7 +604,7 @@ def _channels(network: Network) -> tuple[Channels, IntArray]:
             change=matrix,
             key_step=np.zeros(len(groups), dtype=np.int64),
         ),
-        np.array(sorted(kept), dtype=np.int64),
+        n_still,
     )
 
 
