@@ -48,7 +48,13 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import master_equation, models, ode_rnn, plotting
     from .ensembles import ensemble, replay
-    from .master_equation import solve_master_equation
+    from .master_equation import (
+        fisher_information,
+        fit_snapshots,
+        master_equation_sensitivities,
+        snapshot_likelihood,
+        solve_master_equation,
+    )
     from .methods import (
         METHODS,
         Direct,
@@ -103,9 +109,12 @@ __all__ = [
     "correct",
     "ensemble",
     "errors",
+    "fisher_information",
     "fit",
+    "fit_snapshots",
     "load",
     "master_equation",
+    "master_equation_sensitivities",
     "models",
     "nothing",
     "ode_rnn",
@@ -114,6 +123,7 @@ __all__ = [
     "replay",
     "scale_volume",
     "simulate",
+    "snapshot_likelihood",
     "solve_master_equation",
     "t",
 ]
@@ -123,7 +133,13 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
-    "solve_master_equation": "master_equation",
+    **dict.fromkeys(
+        (
+            *("fisher_information", "fit_snapshots", "master_equation_sensitivities"),
+            *("snapshot_likelihood", "solve_master_equation"),
+        ),
+        "master_equation",
+    ),
     **dict.fromkeys(
         ("Experiment", "Recurrence", "compare", "correct", "fit", "scale_volume"), "ode_rnn"
     ),
