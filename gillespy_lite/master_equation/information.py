@@ -257,7 +257,8 @@ class FisherInformation:
         for vector in vectors[:, values <= _FLAT].T:
             # In units of the parameters' sizes, so that the loadings are exponents.
             loading = vector / size / np.where(self.values == 0.0, 1.0, np.abs(self.values))
-            loading = loading / loading[np.argmax(np.abs(loading))]
+            largest = float(np.abs(loading).max())
+            loading = loading / loading[np.flatnonzero(np.abs(loading) > 0.999 * largest)[0]]
             named = {
                 name: float(x)
                 for name, x in zip(self.parameters, loading, strict=True)

@@ -63,8 +63,9 @@ def master_equation_sensitivities(
     initial : mapping or Distribution, optional
         Where it starts, as in `solve_master_equation`; it does not change with parameters.
     tolerance : float, optional
-        What the absolute errors of all probabilities may add up to, at each time. Those of the
-        derivatives come out accordingly, and `Sensitivities.error_estimate` says how large.
+        What the absolute errors of all probabilities may add up to, at each time, beside those of
+        the initial law. Those of the derivatives come out accordingly, and
+        `Sensitivities.error_estimate` says how large.
     max_states : int, optional
         Never keep more states; by default as many as half of the memory holds.
     timeout : float, optional
@@ -259,7 +260,8 @@ class Sensitivities:
 
         Their sum over the states is 0 but for what flowed out of the set.
         """
-        return self.derivatives[self.law._row(t)].T
+        found: FloatArray = self.derivatives[self.law._row(t)].T
+        return found
 
     # ---- Laws -----------------------------------------------------------------------------------
 
@@ -343,7 +345,8 @@ class Sensitivities:
             def derivative(f: FloatArray) -> FloatArray:
                 # Of sum(f p) / sum(p), which `Distribution` gives.
                 mean = float(p @ f) / total  # noqa: B023
-                return np.asarray((f @ s - mean * changes) / total)  # noqa: B023
+                moved: FloatArray = (f @ s - mean * changes) / total  # noqa: B023
+                return moved
 
             if not central:
                 found[row] = derivative(values**order)

@@ -27,6 +27,8 @@ _MOVING_JUMPS, _STEADY_JUMPS = 150.0, 1000.0
 # A set grows by at most this factor in one step, and this many states.
 _GROWTH, _FEW_STATES = 3, 4000
 _UNIT = 2.0**-53
+# A step is tried so often with more states, each time with those that four times less flows into.
+_MOST_TRIES = 40
 # Entries of the generator that are multiplied between two looks at the clock and at Ctrl-C.
 _ENTRIES_AT_ONCE = 20_000_000
 
@@ -83,7 +85,8 @@ class Solver:
     states, probabilities : ndarray, shape (n, n_species) int64 and (n,) float64
         The initial law.
     tolerance : float
-        What the absolute errors of all probabilities may add up to, at each time.
+        What the absolute errors of all probabilities may add up to, at each time, beside those of
+        the initial law.
     max_states : int or None
         Never keep more states; None: as many as a half of the memory holds.
     """
@@ -191,8 +194,7 @@ class _Run:
 
     def _allowance(self, end: float) -> float:
         share = (end - self.times[0]) / self.duration if self.duration > 0.0 else 1.0
-        room = max(0.0, self.solver.tolerance - self._start_bound)
-        return self._start_bound + room * share - self.bound()
+        return self._start_bound + self.solver.tolerance * share - self.bound()
 
     def solved(self, seconds: float, report: Callable[[float], None]) -> Solved:
         """Go through all times."""
@@ -216,7 +218,7 @@ class _Run:
             stopped = "interrupt"
         except _TimeOut:
             stopped = "timeout"
-        if stopped is None and records[-1][2] > self.solver.tolerance:
+        if stopped is None and records[-1][2] > self.solver.tolerance + self._start_bound:
             stopped = self.solver.limit_name if self._hit_limit else "rounding"
         space = records[-1][0]
         shape = (len(records), len(self.rows), space.n_states)
@@ -269,7 +271,9 @@ class _Run:
         if self._rest(target):
             return
         step = self._first_step(target)
+        n_tries = 0
         while True:
+            n_tries += 1
             end = target if step >= target - self.time else self.time + step
             step = end - self.time
             allowance = self._allowance(end)
@@ -280,7 +284,9 @@ class _Run:
                 continue
             rows, lost, rounding = self._uniformised(step, rate, _TAIL * allowance)
             gone = float(self.rows[0].sum()) - float(rows[0].sum())
-            if gone <= (_LEAK + _TAIL) * allowance + 8.0 * _UNIT or self._hit_limit:
+            # What rounding takes, no further state brings back.
+            enough = max((_LEAK + _TAIL) * allowance, rounding) + 8.0 * _UNIT
+            if gone <= enough or self._hit_limit or n_tries > _MOST_TRIES:
                 break
             # Too much has flowed out: find the states that it goes to.
             self._caution *= 4.0
@@ -349,7 +355,7 @@ class _Run:
         """Add the states that probability flows into; return whether all of them are there."""
         flow = self.generator.leak * weight
         n_edge = int(np.count_nonzero(self.generator.leak))
-        least = 0.1 * max(allowance, 1e-300) / (step * max(16, n_edge) * self._caution)
+        least = 0.1 * max(allowance, _UNIT) / (step * max(16, n_edge) * self._caution)
         seeds = np.flatnonzero(flow >= least).astype(np.int64)
         most = min(self.solver.max_states, max(_FEW_STATES, _GROWTH * self.space.n_states))
         jumps = self.generator.largest_outflow * step
