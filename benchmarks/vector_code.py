@@ -22,7 +22,10 @@ from typing import Any, NamedTuple
 
 __all__ = ["Arithmetic", "arithmetic_in", "assembly_of"]
 
-KERNELS = ["gillespy_lite.kernels.lanes:run_lanes"]
+KERNELS = [
+    "gillespy_lite.kernels.lanes:run_lanes",
+    "gillespy_lite.kernels.lane_leaps:run_leap_lanes",
+]
 
 _OPERATIONS = r"(?:add|sub|mul|div|sqrt|min|max|rndscale|round|fn?m(?:add|sub)\d*)"
 # x86 in AT&T or Intel order: the suffix says packed (pd) or scalar (sd), the register how wide.
@@ -91,7 +94,8 @@ def _run_everything() -> None:
     if "engine" in inspect.signature(gl.ensemble).parameters:
         options["engine"] = "lanes"
     for name in ("vilar", "toggle"):
-        gl.ensemble(MODELS[name].network, 0.01, 64, method="direct", threads=1, rng=1, **options)
+        for method in ("direct", "tau_leaping"):
+            gl.ensemble(MODELS[name].network, 0.01, 64, method=method, threads=1, rng=1, **options)
 
 
 def main() -> int:

@@ -1,8 +1,9 @@
-"""Which engine runs the direct method: single paths from tables, lanes, or code made for a network.
+"""Which engine runs a method: single paths from tables, lanes, or code made for a network.
 
-An engine never changes a number: all of them go the same paths, draw for draw. So the choice is a
-matter of time alone. What ``"auto"`` chooses depends on the arguments of the run and on nothing
-else: not on the clock, nor on what happens to be compiled.
+The direct method has all of them, tau-leaping tables and lanes. An engine never changes a number:
+all of them go the same paths, draw for draw. So the choice is a matter of time alone. What
+``"auto"`` chooses depends on the arguments of the run and on nothing else: not on the clock, nor on
+what happens to be compiled.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 
 from .compilation import CompiledNetwork
 from .errors import MethodError
+from .kernels.lane_leaps import LeapNetwork, run_leap_lanes
 from .kernels.lanes import LaneNetwork, run_lanes
 from .kernels.programs import Programs
-from .lane_compilation import compile_lanes, why_no_lanes
+from .lane_compilation import compile_lanes, compile_leap_lanes, why_no_lanes
 from .methods import Method
 from .rate_laws import did_you_mean
 from .specialisation import (
@@ -45,7 +47,7 @@ class Engine:
 
     name: str
     reason: str
-    lanes: LaneNetwork | None = None  # where paths go in lockstep
+    lanes: LaneNetwork | LeapNetwork | None = None  # where paths go in lockstep
     lane_kernel: Any = None
     kernel: Any = None  # of single paths, where it is not the method's own
 
@@ -102,22 +104,24 @@ def choose_engine(
         return Engine("table", f"auto: {obstacle}")
     if no_lanes is None and (engine == "lanes" or shape.n_trajectories >= _FEWEST_FOR_LANES):
         why = f"auto: {_FEWEST_FOR_LANES} or more trajectories"
-        chosen = Engine(
-            "lanes",
-            "asked for" if engine == "lanes" else why,
-            lanes=compile_lanes(compiled),
-            lane_kernel=run_lanes,
-        )
+        chosen = _lanes("asked for" if engine == "lanes" else why, method, compiled)
     else:
         few = f"fewer than {_FEWEST_FOR_LANES} trajectories"
         chosen = Engine("table", f"auto: {no_lanes or few}")
-    if engine == "auto" and can_specialise(compiled) is None:
+    if engine == "auto" and method.name == "direct" and can_specialise(compiled) is None:
         n_events = expected_events(chosen)
         cost = compile_seconds_estimate(compiled, lanes=chosen.lanes is not None)
         if n_events * _seconds_saved(compiled, lanes=chosen.lanes is not None) > cost:
             reason = f"auto: about {n_events:.1g} events, worth some {cost:.1f} s of compilation"
             return _specialised(reason, compiled, shape, chosen.lanes is not None)
     return chosen
+
+
+def _lanes(reason: str, method: Method, compiled: CompiledNetwork) -> Engine:
+    if method.name == "tau_leaping":
+        leaps = compile_leap_lanes(compiled)
+        return Engine("lanes", reason, lanes=leaps, lane_kernel=run_leap_lanes)
+    return Engine("lanes", reason, lanes=compile_lanes(compiled), lane_kernel=run_lanes)
 
 
 def _specialised(reason: str, compiled: CompiledNetwork, shape: RunShape, in_lanes: bool) -> Engine:
@@ -144,7 +148,10 @@ def _obstacle(
     engine: str, method: Method, compiled: CompiledNetwork, shape: RunShape
 ) -> str | None:
     """Return why only tables can do a run, or, of an engine that was asked for, why it cannot."""
-    if method.name != "direct":
+    if method.name == "tau_leaping":
+        if engine == "specialised":
+            return "method 'tau_leaping' has the engines 'table' and 'lanes' only"
+    elif method.name != "direct":
         return f"method '{method.name}' has the engine 'table' only"
     if shape.moves:
         return "something changes between the jumps of reactions: a rate, a condition, an event"

@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
 from .kernels.arrays import JumpWalker, Output, Walker
+from .kernels.lane_leaps import LeapWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.statistics import add_to_histograms
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
@@ -546,7 +547,7 @@ class _Crew:
     def _run_lanes(
         self,
         pace: Pace,
-        lanes: LaneWalker,
+        lanes: LaneWalker | LeapWalker,
         output: Output,
         first: int,
         report: Callable[[float], None] | None,

@@ -6,6 +6,7 @@ import numpy as np
 
 from .compilation import CompiledNetwork
 from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request
+from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import (
     LARGEST_LANE_CHANGE,
@@ -17,7 +18,7 @@ from .kernels.lanes import (
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
 
-__all__ = ["compile_lanes", "lane_walker", "why_no_lanes"]
+__all__ = ["compile_lanes", "compile_leap_lanes", "lane_walker", "leap_walker", "why_no_lanes"]
 
 # Up to this many entries of the stoichiometry matrix they are gone through for all lanes at once;
 # above, each lane goes through those of its own reaction. See benchmarks/lanes.py.
@@ -103,6 +104,41 @@ def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
     )
 
 
+def compile_leap_lanes(compiled: CompiledNetwork) -> LeapNetwork:
+    """Return the arrays by which a network leaps in lanes; `why_no_lanes` knows no reason."""
+    network, arrays = compiled.network, compiled.arrays
+    leaps = network.memo.get("leap lanes")
+    if leaps is None:
+        leaps = network.memo["leap lanes"] = _build_leaps(arrays, compile_lanes(compiled))
+    return leaps._replace(lanes=compile_lanes(compiled))
+
+
+def _build_leaps(arrays: ReactionArrays, lanes: LaneNetwork) -> LeapNetwork:
+    takes = arrays.change < 0
+    of_reaction = np.repeat(np.arange(arrays.form.size), np.diff(arrays.change_start))
+    laws = np.flatnonzero(arrays.form != PAIR)
+    named = [
+        arrays.law_species[arrays.law_species_start[j] : arrays.law_species_start[j + 1]]
+        for j in laws
+    ]
+    bounded = (arrays.highest_order > 0).astype(np.int64)
+    bounded[_joined(named)] = 1
+    n_taken = np.bincount(of_reaction[takes], minlength=arrays.form.size)
+    return LeapNetwork(
+        lanes=lanes,
+        taken_start=_starts(n_taken.tolist()),
+        taken_place=arrays.change_species[takes] * LANES,
+        taken=-arrays.change[takes].astype(np.float64),
+        bounded=bounded,
+        highest_order=arrays.highest_order,
+        highest_count=arrays.highest_count,
+        law_reaction=laws,
+        law_species_start=_starts([one.size for one in named]),
+        law_species=_joined(named),
+        largest_change=float(np.abs(arrays.change).max(initial=1)),
+    )
+
+
 def _starts(sizes: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -146,4 +182,25 @@ def lane_walker(
         lane_state=np.ones(lanes.n_species + 1),
         lane_stack=np.zeros(max(stack_depth, 3)),
         seed=np.zeros(4, dtype=np.uint64),
+    )
+
+
+def leap_walker(
+    leaps: LeapNetwork, request: Request, stack_depth: int, queue: np.ndarray
+) -> LeapWalker:
+    """Return a thread's own working arrays for lanes that leap; see `lane_walker`."""
+    inner = lane_walker(leaps.lanes, request, stack_depth, queue)
+    n_reactions, n_species = leaps.lanes.n_reactions, leaps.lanes.n_species
+    return LeapWalker(
+        counter=inner.counter,
+        clock=inner.clock,
+        lanes=inner,
+        burst=np.zeros(LANES),
+        limit=np.full(LANES, np.inf),
+        calm=np.zeros(n_reactions * LANES),
+        firings=np.zeros(n_reactions * LANES),
+        trial=np.zeros(n_species * LANES),
+        bounds=np.zeros(n_species * LANES),
+        draws=np.zeros(3 * LANES),
+        look_events=np.zeros(LANES, dtype=np.int64),
     )

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from .kernels.arrays import JumpNetwork, JumpWalker, Output, ReactionArrays, Request, Walker
+from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lanes import LaneNetwork, LaneWalker
 from .kernels.walking import BUDGET_SPENT, EVENTS_FULL, N_EVENTS, ROW, TIME
 
@@ -31,9 +32,9 @@ class Pace:
     def step(
         self,
         kernel: Any,
-        arrays: ReactionArrays | JumpNetwork | LaneNetwork,
+        arrays: ReactionArrays | JumpNetwork | LaneNetwork | LeapNetwork,
         request: Request,
-        walker: Walker | JumpWalker | LaneWalker,
+        walker: Walker | JumpWalker | LaneWalker | LeapWalker,
         output: Output,
         first_index: int,
     ) -> int:

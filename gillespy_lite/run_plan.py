@@ -33,6 +33,7 @@ from .jump_compilation import (
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
 from .kernels.jit import is_loaded
+from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
@@ -54,7 +55,7 @@ from .kernels.walking import (
     TROUBLE,
     UNBOUNDED,
 )
-from .lane_compilation import lane_walker
+from .lane_compilation import lane_walker, leap_walker
 from .memory import require_memory
 from .method_choice import choose_method
 from .methods import Method, StochasticMethod
@@ -137,10 +138,13 @@ class RunPlan:
             integers=np.zeros(n_integers, dtype=np.int64),
         )
 
-    def lane_walker(self, queue: np.ndarray) -> LaneWalker:
+    def lane_walker(self, queue: np.ndarray) -> LaneWalker | LeapWalker:
         """Return a thread's own lanes; `queue` is the counter of rows that threads share."""
-        assert self.engine.lanes is not None
-        return lane_walker(self.engine.lanes, self.request, self.stack_depth, queue)
+        lanes = self.engine.lanes
+        assert lanes is not None
+        if isinstance(lanes, LeapNetwork):
+            return leap_walker(lanes, self.request, self.stack_depth, queue)
+        return lane_walker(lanes, self.request, self.stack_depth, queue)
 
     def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:
         """Return a walker that can go on: a larger one where the kernel asked for room.
@@ -315,6 +319,7 @@ def _events_of_one_path(plan: RunPlan) -> float:
     plan, start = replace(plan, species=(), observables=()), float(plan.times[0])
     if plan.engine.lanes is not None:
         lanes, output = plan.lane_walker(np.zeros(1, dtype=np.int64)), plan.output(LANES)
+        assert isinstance(lanes, LaneWalker)  # only the direct method has a pilot
         budget = _PILOT_STEPS * LANES
         plan.engine.lane_kernel(plan.engine.lanes, request, lanes, output, 0, budget)
         at_work = output.outcome[lanes.row] == 0

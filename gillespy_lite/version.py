@@ -5,4 +5,5 @@ __all__ = ["STREAM_VERSION", "__version__"]
 __version__ = "0.1.0"
 
 # Raised when the same seed would give other trajectories: a release note and a golden-hash test.
-STREAM_VERSION = 2
+# 2: the direct method draws by a logarithm. 3: tau-leaping draws by inversion.
+STREAM_VERSION = 3

@@ -48,6 +48,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         if name == "direct":
             yield "direct: small mass-action networks", small_ensemble(_MASS_ACTION, name)
             yield "direct: ensembles in lanes", small_ensemble(_MASS_ACTION, name, engine="lanes")
+        if name == "tau_leaping":
+            yield f"{name}: ensembles in lanes", small_ensemble(_RATE_LAWS, name, engine="lanes")
         yield f"{name}: other networks", small_ensemble(_RATE_LAWS, name)
         if everything and method.jump_kernel is not None:
             yield f"{name}: what moves between events", small_ensemble(_MOVING, name)

@@ -412,8 +412,8 @@ def test_threads_and_numbers_of_trajectories_do_not_change_a_leaping_path():
     assert runs[0].tobytes() == runs[1].tobytes() == runs[2].tobytes()
 
 
-def test_leaps_of_these_streams_are_those_of_version_2():
-    assert STREAM_VERSION == 2
+def test_leaps_of_these_streams_are_those_of_version_3():
+    assert STREAM_VERSION == 3
     runs = gl.ensemble(
         lotka_volterra(10**6), np.linspace(0, 3, 7), 25, method="exact_leaping", rng=2024
     )

@@ -478,11 +478,6 @@ def test_lanes_are_chosen_for_many_paths_and_said():
     [
         (
             BIRTH_DEATH,
-            {"method": "tau_leaping"},
-            "method 'tau_leaping' has the engine 'table' only",
-        ),
-        (
-            BIRTH_DEATH,
             {"method": "next_reaction"},
             "method 'next_reaction' has the engine 'table' only",
         ),

@@ -47,8 +47,16 @@ __all__ = [
     "LaneWalker",
     "attend",
     "begin",
+    "choose_and_fire",
+    "fill_cumulative",
+    "fill_laws",
+    "find_hits",
+    "finish_lane",
+    "law_values",
     "look",
+    "record_lane",
     "run_lanes",
+    "start_lane",
 ]
 
 # An outcome beside those of walking.py: the scalar kernel must run this row.
@@ -131,25 +139,32 @@ N_LANE_COUNTERS = 8
 # ---- Propensities --------------------------------------------------------------------------------
 
 
+@inlined
+def law_values(network, walker, law):
+    """Return the propensities of a law."""
+    weight = everywhere(network.factor[law])
+    for k in range(network.reactant_start[law], network.reactant_start[law + 1]):
+        count = load(walker.state, network.reactant[k] * LANES)
+        if network.scaled[law] != 0:
+            for taken in range(network.reactant_count[k]):
+                weight = weight * (count - np.float64(taken))
+        weight = select(count < np.float64(network.reactant_count[k]), 0.0, weight)
+    if network.laws.start[law + 1] > network.laws.start[law]:
+        evaluate_lanes(
+            network.laws, law, walker.state, network.parameters, walker.stack, walker.lane_stack
+        )
+        weight = select(weight == 0.0, weight, weight * load(walker.stack, 0))
+    return weight
+
+
 @apart
-def _fill_laws(network, walker):
+def fill_laws(network, walker):
     """Write the propensities of the laws to their rows; return where one is at fault, as bits."""
-    state, fault = walker.state, _NO_BITS
+    fault = _NO_BITS
     for law in range(network.factor.size):
-        weight = everywhere(network.factor[law])
-        for k in range(network.reactant_start[law], network.reactant_start[law + 1]):
-            count = load(state, network.reactant[k] * LANES)
-            if network.scaled[law] != 0:
-                for taken in range(network.reactant_count[k]):
-                    weight = weight * (count - np.float64(taken))
-            weight = select(count < np.float64(network.reactant_count[k]), 0.0, weight)
-        if network.laws.start[law + 1] > network.laws.start[law]:
-            evaluate_lanes(
-                network.laws, law, state, network.parameters, walker.stack, walker.lane_stack
-            )
-            weight = select(weight == 0.0, weight, weight * load(walker.stack, 0))
-        fault |= bits(~((weight >= 0.0) & (weight < np.inf)))
-        store(state, (network.n_species + 1 + law) * LANES, weight)
+        value = law_values(network, walker, law)
+        fault |= bits(~((value >= 0.0) & (value < np.inf)))
+        store(walker.state, (network.n_species + 1 + law) * LANES, value)
     return fault
 
 
@@ -158,7 +173,7 @@ def fill_cumulative(network, walker, far):
     """Write the cumulative sums of propensities, in fours; return the lanes with a bad one."""
     fault = _NO_BITS
     if network.factor.size > 0:
-        fault = _fill_laws(far[0], far[2])
+        fault = fill_laws(far[0], far[2])
     state, cumulative, partnerless = walker.state, walker.cumulative, network.n_species * LANES
     offset = everywhere(0.0)
     for block in range(0, network.coefficient.size, 4):
@@ -234,7 +249,7 @@ def _record_values(network, request, walker, output, lane, first, last):
 
 
 @inlined
-def _record(far, request, walker, output, lane, time):
+def record_lane(far, request, walker, output, lane, time):
     """Record a lane's state at all grid times before `time`; return whether that was the last.
 
     `far` holds references to the network and to the next three arguments.
@@ -255,14 +270,15 @@ def _record(far, request, walker, output, lane, time):
 
 
 @inlined
-def _finish(walker, output, lane, outcome):
+def finish_lane(walker, output, lane, outcome):
+    """Write how the row of a lane ended."""
     output.outcome[walker.row[lane]] = outcome
     output.n_events[walker.row[lane]] = walker.n_events[lane]
     walker.counter[N_FINISHED] += 1
 
 
 @apart
-def _start(network, request, walker, output, first_index, lane):
+def start_lane(network, request, walker, output, first_index, lane):
     """Put a lane at the start of the next row that is left; return whether there was one."""
     state, stream = walker.state, walker.stream
     while True:
@@ -285,9 +301,9 @@ def _start(network, request, walker, output, first_index, lane):
             _gather(network, walker, lane)
             if _value(request.condition, np.int64(0), network, walker, request.times[0]) != 0.0:
                 far = network, request, walker, output
-                _record(far, request, walker, output, lane, np.inf)
+                record_lane(far, request, walker, output, lane, np.inf)
                 output.hitting_time[row] = request.times[0]
-                _finish(walker, output, lane, COMPLETE)
+                finish_lane(walker, output, lane, COMPLETE)
                 continue
         return True
 
@@ -306,7 +322,7 @@ def look(network, walker):
 
 
 @apart
-def _hits(network, request, walker):
+def find_hits(network, request, walker):
     """Return the lanes in which the condition of the run holds, as bits."""
     evaluate_lanes(
         request.condition,
@@ -335,7 +351,7 @@ def begin(network, request, walker, far, first_index):
             walker.state[species * LANES + lane] = np.float64(request.initial_state[species])
         walker.state[network.n_species * LANES + lane] = 1.0
         walker.grid_time[lane] = -np.inf
-        if _start(far[0], far[1], far[2], far[3], first_index, lane):
+        if start_lane(far[0], far[1], far[2], far[3], first_index, lane):
             alive |= _BIT << np.uint64(lane)
     return alive
 
@@ -372,13 +388,13 @@ def attend(request, walker, output, far, first_index, alive, went, hits, fault):
                 # The path is held at the state that met the condition.
                 output.hitting_time[walker.row[lane]] = walker.time[lane]
                 until = np.inf
-            if _record(far, request, walker, output, lane, until):
+            if record_lane(far, request, walker, output, lane, until):
                 outcome = COMPLETE
             elif walker.n_events[lane] == request.max_events:
                 outcome = LEFT_OVER
         if outcome != 0:
-            _finish(walker, output, lane, outcome)
-            if _start(far[0], far[1], far[2], far[3], first_index, lane):
+            finish_lane(walker, output, lane, outcome)
+            if start_lane(far[0], far[1], far[2], far[3], first_index, lane):
                 fresh |= bit
             else:
                 alive &= ~bit
@@ -425,7 +441,7 @@ def run_lanes(network, request, walker, output, first_index, budget):
         choose_and_fire(network, walker, target, goes)
         went, hits = bits(goes), _NO_BITS
         if watched:
-            hits = _hits(far[0], far[1], far[2]) & went
+            hits = find_hits(far[0], far[1], far[2]) & went
         if step % LOOK == 0:
             fault |= look(far[0], far[2])
         alive, _ = attend(request, walker, output, far, first_index, alive, went, hits, fault)

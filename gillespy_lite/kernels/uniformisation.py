@@ -51,7 +51,7 @@ def add_terms(flow, rate, k, n_terms, weights, first, last, term, following, tot
 
 @kernel
 def add_moving_terms(still, moving, rates, outflows, rate, k, n_terms, ring, total):
-    """The same for rates that are polynomials in time over a step; everything per step.
+    """Add terms for rates that are polynomials in time over a step; everything per step.
 
     With s from 0 to 1 over the step, the rates of the channels of `moving` are the sums of
     `rates[m]` s^m, (degree + 1, n_moving, n_states) float64, and what flows out by them is that of

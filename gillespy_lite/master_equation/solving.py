@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import IncompleteWarning, Interrupted, MethodError, NetworkError, SimulationError
 from ..interruption import interrupts_kept
+from ..kernels.krylov import combine_basis, extend_basis
 from ..kernels.state_flow import N_BINS, Flow, flow_rate, prunable_states
 from ..kernels.uniformisation import add_moving_terms, add_terms, gather_moving
 from ..memory import available_memory
@@ -41,7 +42,13 @@ _GROWTH, _FEW_STATES = 3, 4000
 _WORTH_PRUNING = 0.2
 # Flow through a state that is given up, as a share of what would find it again.
 _FORGOTTEN = 0.05
-_MOST_CAUTION = 1e20
+_MOST_CAUTION = 1e12
+# Krylov: vectors of a basis, and to how many of the last a new one is made orthogonal; when it is
+# tried: so many jumps are to come, the generator has so many entries, and the tolerance is no less.
+_BASIS, _ORTHOGONAL = 40, 2
+_FEWEST_JUMPS, _FEWEST_ENTRIES, _KRYLOV_TOLERANCE = 1e4, 20_000, 1e-10
+# A vector of the basis costs some three terms of uniformisation: it has to cover so many jumps.
+_PAYS = 8.0
 _UNIT = 2.0**-53
 # Entries of the generator that are multiplied between two looks at the clock and at Ctrl-C.
 _ENTRIES_AT_ONCE = 20_000_000
@@ -263,9 +270,11 @@ class _Run:
         self._caution = 1.0  # divides the flow that a state is worth being found for
         self._steady = 0  # steps since the set changed
         self._hit_limit = False
+        # When Krylov is tried again, and after how many steps if it then does not pay either.
+        self._krylov_wait, self._krylov_pause = 0, 4
         self.n_terms = 0
         self._methods: dict[str, int] = {}
-        self._deadline = math.inf
+        self._target, self._deadline = self.time, math.inf
         self._last_step = 4.0 / max(self.generator.largest_outflow, 1e-300)
         self._records: list[tuple[StateSpace, FloatArray, float, float]] = []
 
@@ -389,9 +398,11 @@ class _Run:
 
     def _step(self, target: float) -> None:
         """Go on by one step, to `target` at most."""
+        self._target = target
         if not self._is_moving and self._rest(target):
             return
         step = self._first_step(target)
+        name, may_be_krylov = "uniformisation", True
         while True:
             if self._is_moving:
                 # Rates in the middle of the step stand for all of them, where states are chosen.
@@ -413,10 +424,23 @@ class _Run:
                         raise self._no_polynomial()
                     continue
                 p, excess = found
+            elif may_be_krylov and self._takes_krylov(target, rate):
+                tried = self._krylov(step, rate, _TAIL * allowance)
+                if tried is None:
+                    # This step is one of uniformisation, and later ones, ever longer.
+                    may_be_krylov = False
+                    self._krylov_wait = self._steady + self._krylov_pause
+                    self._krylov_pause *= 2
+                    continue
+                p, excess, step = tried
+                end = target if self.time + step >= target else self.time + step
+                allowance, name = self._allowance(end), "krylov"
             else:
                 p, excess = self._uniformised(step, rate, _TAIL * allowance)
+                name = "uniformisation"
             lost = float(self.p.sum()) - float(p.sum())
-            if lost <= (_LEAK + _TAIL) * allowance + 8.0 * _UNIT or self._hit_limit:
+            slack = 2.0 * excess + 8.0 * _UNIT
+            if lost <= (_LEAK + _TAIL) * allowance + slack or self._hit_limit:
                 break
             # Too much has flowed out: find the states that it goes to.
             self._caution *= 4.0
@@ -425,9 +449,9 @@ class _Run:
             if not complete and not self._hit_limit:
                 step *= 0.25
             elif self.space.n_states == n_states and self._caution > _MOST_CAUTION:
-                self._hit_limit = self._hit_limit or self._caution > _MOST_CAUTION**2
-                step *= 0.5
-        self._methods["uniformisation"] = self._methods.get("uniformisation", 0) + 1
+                # Not for want of states: what is missing is rounding, and the bound says so.
+                break
+        self._methods[name] = self._methods.get(name, 0) + 1
         self.p, self.time = p, end
         self.excess += excess
         self._last_step = step
@@ -535,6 +559,93 @@ class _Run:
         # more in each, and the propensities' own.
         rounding = (rate * step + 10.0) * (flow.source.shape[0] + 8.0) * _UNIT
         return total, rounding * float(self.p.sum())
+
+    # ---- Krylov ---------------------------------------------------------------------------------
+
+    def _takes_krylov(self, target: float, rate: float) -> bool:
+        """Whether the next step is one of Krylov."""
+        if self.method != "auto" or rate == 0.0:
+            return self.method == "krylov" and rate > 0.0 and self._steady >= self._krylov_wait
+        return (
+            self._steady >= max(4, self._krylov_wait)
+            and rate * (target - self.time) > _FEWEST_JUMPS
+            and self.generator.flow.rate.size >= _FEWEST_ENTRIES
+            and self.tolerance >= _KRYLOV_TOLERANCE
+        )
+
+    def _krylov(
+        self, step: float, rate: float, missing: float
+    ) -> tuple[FloatArray, float, float] | None:
+        """Return the law after as much of a step as 40 vectors reach, its error, and the step.
+
+        None if that is less than uniformisation would reach with the same work.
+        """
+        n, flow = self.p.size, self.generator.flow
+        longest = self.duration if self._steady >= 4 else 8.0 * step
+        longest = min(longest, self._target - self.time) if self.method == "auto" else step
+        size = min(_BASIS, n)
+        basis, small = np.zeros((size + 1, n)), np.zeros((size + 1, size))
+        length = float(np.sqrt((self.p * self.p).sum()))
+        sums = np.zeros(size + 1)
+        basis[0] = self.p / length
+        sums[0] = np.abs(basis[0]).sum()
+        for j in range(size):
+            extend_basis(flow, basis, j, max(0, j + 1 - _ORTHOGONAL), small, sums)
+            self._look_at_clock()
+            if small[j + 1, j] <= 1e-13 * rate:
+                # All that A makes of p is in the basis.
+                size = j + 1
+                break
+        self.n_terms += size
+        budget = 0.5 * missing / step
+        while True:
+            shares, error = self._small_solution(small, size, longest, length, sums, rate)
+            if error <= budget * longest:
+                break
+            longest *= 0.7
+            if longest * rate < (_PAYS * size if self.method == "auto" else 1.0):
+                return None
+        total = np.empty(n)
+        combine_basis(basis, length * shares, total)
+        np.maximum(total, 0.0, out=total)
+        return total, error, longest
+
+    def _small_solution(
+        self,
+        small: FloatArray,
+        size: int,
+        step: float,
+        length: float,
+        sums: FloatArray,
+        rate: float,
+    ) -> tuple[FloatArray, float]:
+        """Return the solution in the basis after `step`, and a bound of its error.
+
+        The residual of V y is -h y[m] v for the last vector v, so that the sum of absolute errors
+        is at most that of v times the integral of |h y[m]|, as A never increases such a sum.
+        """
+        from scipy.linalg import expm
+
+        n_parts = 16
+        part = expm(small[:size, :size] * (step / n_parts))
+        shares = np.zeros((n_parts + 1, size))
+        shares[0, 0] = 1.0
+        for k in range(n_parts):
+            shares[k + 1] = part @ shares[k]
+        highest = np.abs(shares).max(axis=0)
+        if not np.isfinite(highest).all():
+            return shares[-1], math.inf
+        last = np.abs(shares[:, -1])
+        integral = float(np.maximum(last[1:], last[:-1]).sum()) * step / n_parts
+        residual = length * float(small[size, size - 1]) * float(sums[size]) * integral
+        # Rounding: of A v, of making it orthogonal, of the small exponential, of the sum.
+        n_channels = self.generator.flow.rate.shape[0]
+        of_column = 2.0 * rate * (n_channels + 4.0) * sums[:size] + 3.0 * (
+            np.abs(small[:, :size]).T @ sums
+        )
+        rounding = step * float(highest @ of_column) + 4.0 * size * float(highest @ sums[:size])
+        rounding += 40.0 * (1.0 + step * float(np.abs(small).max())) * float(highest @ sums[:size])
+        return shares[-1], residual + _UNIT * length * rounding
 
     # ---- Rates that depend on t -----------------------------------------------------------------
 

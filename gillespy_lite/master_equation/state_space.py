@@ -427,14 +427,14 @@ class StateSearch:
             return None
         if status not in (FOUND_ALL, NO_ROOM):
             raise self.trouble(status, counter, table.states, time)
-        size = int(counter[N_STATES])
+        size = min(int(counter[N_STATES]), max(n, max_states))
         if size == n:
             return space, status == FOUND_ALL
         order = np.argsort(table.key[:size])
         rates = None
         if not self.compiled.time_dependent:
             # Of the states that were found last the propensities are not known yet.
-            last = int(counter[NEXT]) if counter[N_LAYERS] else n
+            last = min(int(counter[NEXT]) if counter[N_LAYERS] else n, size)
             failed = fill_rates(
                 *(self.compiled.arrays, channels, table.states, last, size, time),
                 *(self.stack, table.rates, counter),

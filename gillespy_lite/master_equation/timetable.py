@@ -175,8 +175,8 @@ class Timetable:
             if wrong.any():
                 i = int(np.flatnonzero(wrong)[0])
                 raise SimulationError(
-                    f"event {event_label(network, e)} sets {name} to {amount[i]!r} at t = {time:g} "
-                    f"in the state {_shown(network, states[i])}; "
+                    f"event {event_label(network, e)} sets {name} to {float(amount[i])!r} "
+                    f"at t = {time:g} in the state {_shown(network, states[i])}; "
                     "it must be a whole number from 0 to 2**53; floor(...) makes one of a fraction"
                 )
             after[:, network.species_names.index(name)] = nearest.astype(np.int64)
@@ -265,4 +265,5 @@ def _shown(network: Network, state: IntArray) -> str:
 def _merged(states: IntArray, p: FloatArray) -> tuple[IntArray, FloatArray]:
     """Return different states, with the probabilities of equal ones added."""
     rows, inverse = np.unique(states, axis=0, return_inverse=True)
-    return rows, np.bincount(inverse.ravel(), weights=p, minlength=rows.shape[0])
+    sums = np.bincount(inverse.ravel(), weights=p, minlength=rows.shape[0])
+    return rows, np.asarray(sums, dtype=np.float64)

@@ -8,9 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..kernels.inversion import poisson_by_inversion, uniform_inside
 from ..kernels.jit import inlined, kernel, part
+from ..kernels.lane_leaps import (
+    CRITICAL_COUNT,
+    EPSILON,
+    FIXED_STEP,
+    LEAP_WORTH,
+    SINGLE_STEPS,
+)
 from ..kernels.propensities import fire, law_propensity, propensity
-from ..kernels.random import exponential, poisson, uniform
+from ..kernels.random import exponential_by_log, uniform_52
 from ..kernels.walking import (
     ALL_DONE,
     BAD_PROPENSITY,
@@ -39,9 +47,6 @@ from .direct import propose_direct, update_direct, workspace_size
 from .method import StochasticMethod
 
 __all__ = ["TauLeaping"]
-
-# Places of the options in `Request.options`.
-EPSILON, CRITICAL_COUNT, FIXED_STEP, SINGLE_STEPS, LEAP_WORTH = range(5)
 
 # What an attempt to leap came to, beside the outcomes of walking.py.
 LEAPED, NOT_WORTH_IT = 0, -1
@@ -133,8 +138,10 @@ def _mark_critical(network, state, propensities, critical, critical_count):
         critical[reaction] = 0
         if propensities[reaction] > 0.0:
             for k in range(network.change_start[reaction], network.change_start[reaction + 1]):
-                taken = -network.change[k]
-                if taken > 0 and state[network.change_species[k]] // taken < critical_count:
+                # Compared as doubles, as lanes do.
+                taken = -np.float64(network.change[k])
+                left = np.float64(state[network.change_species[k]])
+                if taken > 0.0 and left < critical_count * taken:
                     critical[reaction] = 1
 
 
@@ -156,12 +163,14 @@ def _fire_many(network, walker, propensities, critical, firings, step, chosen):
     state = walker.state
     for reaction in range(network.form.size):
         firings[reaction] = 0
+        # A word for every reaction, used or not, so that all lanes of lane_leaps.py keep step.
+        u = uniform_inside(walker.stream)
         if propensities[reaction] > 0.0 and critical[reaction] == 0:
             mean = propensities[reaction] * step
             if not mean < LARGEST_COUNT:
                 walker.counter[TROUBLE] = reaction
                 return OVERFLOW
-            firings[reaction] = np.int64(poisson(walker.stream, mean))
+            firings[reaction] = np.int64(poisson_by_inversion(u, mean))
     if chosen >= 0:
         firings[chosen] = 1
     _add_firings(network, state, firings, 1)
@@ -236,13 +245,12 @@ def _leap(network, request, walker, time, horizon):
         # (the next grid time) ends before that event; waiting times have no memory.
         step = largest
         chosen = -1
+        waiting_time, share = exponential_by_log(walker.stream), uniform_52(walker.stream)
         if critical_total > 0.0:
-            waiting_time = exponential(walker.stream) / critical_total
+            waiting_time /= critical_total
             if waiting_time <= largest and time + waiting_time < horizon:
                 step = waiting_time
-                chosen = _choose_critical(
-                    propensities, critical, uniform(walker.stream) * critical_total
-                )
+                chosen = _choose_critical(propensities, critical, share * critical_total)
         reached = time + step
         if not reached < horizon:
             step, reached = horizon - time, horizon
