@@ -435,9 +435,12 @@ class Sensitivities:
             "derivatives of the last mean, times the parameter's value",
         ]
         means, slopes = self.law.mean(), self.mean() * self.values
+        # Less than the error is not told from 0.
+        least = self.error_estimate[-1] * np.abs(self.values)
+        shown = np.where(np.abs(slopes[-1]) > least, slopes[-1], 0.0)
         header = ["", "mean", *self.parameters]
         rows = [
-            [name, f"{means[-1, i]:.6g}", *(f"{x:.6g}" for x in slopes[-1, i])]
+            [name, f"{means[-1, i]:.6g}", *(f"{x:.6g}" for x in shown[i])]
             for i, name in enumerate(self.law.species)
         ]
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
