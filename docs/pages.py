@@ -395,6 +395,13 @@ def _model_sources_table() -> str:
     )
 
 
+def _closures_table() -> str:
+    from gillespy_lite.moments import CLOSURES
+
+    rows = ([_code(name), one.summary, _linked(one.citation)] for name, one in CLOSURES.items())
+    return _table(["closure", "what it supposes", "source"], rows)
+
+
 def _errors_table() -> str:
     from gillespy_lite import errors
 
@@ -460,6 +467,7 @@ def _run_options_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "cells": _cells_table,
+    "closures": _closures_table,
     "errors": _errors_table,
     "functions": _functions_table,
     "limits": _limits_table,

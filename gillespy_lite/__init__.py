@@ -46,7 +46,7 @@ from .results import Distribution, Ensemble, EnsembleStatistics, Provenance, Tra
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import master_equation, models, ode_rnn, plotting
+    from . import master_equation, models, moments, ode_rnn, plotting
     from .ensembles import ensemble, replay
     from .master_equation import (
         fisher_information,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from .methods import (
         METHODS,
+        CompositionRejection,
         Direct,
         ExactLeaping,
         FirstReaction,
@@ -66,12 +67,20 @@ if TYPE_CHECKING:
         PartialPropensity,
         TauLeaping,
     )
+    from .moments import (
+        linear_noise,
+        moment_equations,
+        product_form,
+        solve_moments,
+        stationary_noise,
+    )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
 
 __all__ = [
     "METHODS",
     "Compartment",
+    "CompositionRejection",
     "Delay",
     "Direct",
     "Distribution",
@@ -112,19 +121,25 @@ __all__ = [
     "fisher_information",
     "fit",
     "fit_snapshots",
+    "linear_noise",
     "load",
     "master_equation",
     "master_equation_sensitivities",
     "models",
+    "moment_equations",
+    "moments",
     "nothing",
     "ode_rnn",
     "plotting",
+    "product_form",
     "propensity",
     "replay",
     "scale_volume",
     "simulate",
     "snapshot_likelihood",
     "solve_master_equation",
+    "solve_moments",
+    "stationary_noise",
     "t",
 ]
 
@@ -145,8 +160,15 @@ _HOMES = {
     ),
     **dict.fromkeys(
         (
-            *("METHODS", "Direct", "ExactLeaping", "FirstReaction", "Method", "NextReaction"),
-            *("Ode", "PartialPropensity", "TauLeaping"),
+            *("linear_noise", "moment_equations", "product_form", "solve_moments"),
+            "stationary_noise",
+        ),
+        "moments",
+    ),
+    **dict.fromkeys(
+        (
+            *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
         ),
         "methods",
     ),
@@ -156,7 +178,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in {"master_equation", "models", "ode_rnn", "plotting"}:
+    if name in {"master_equation", "models", "moments", "ode_rnn", "plotting"}:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -98,9 +98,9 @@ examples:
   gillespy-lite run schlogl --plot two_states.png --kind histogram --law
       a histogram at the last time, with the exact law over it
 
-methods: auto (exact), direct, first_reaction, next_reaction, partial_propensity, exact_leaping
-(exact), tau_leaping (approximate), ode (the rate equations); 'gillespy-lite explain model.txt'
-says which can run a model
+methods: auto (exact), direct, first_reaction, next_reaction, partial_propensity,
+composition_rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate equations);
+'gillespy-lite explain model.txt' says which can run a model
 """
 
 _PLOT_HELP = """\

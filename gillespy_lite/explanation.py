@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .compilation import compile_network, label, propensity_expression, rate_expression
+from .complexes import NetworkStructure, structure_of
 from .conservation import conservation_laws
+from .errors import NetworkError
 from .methods import METHODS
 from .network import Delay, Event, Network, Reaction
 from .rate_laws import Expression, Number
@@ -65,6 +67,8 @@ class Explanation:
         and what reactions take and make of it.
     events : tuple of str
         What each event waits for and does, in words, one or more lines each.
+    structure : NetworkStructure or None
+        The graph of complexes; None if a reaction takes or makes real amounts, or there is none.
     methods : tuple of MethodVerdict
         What each method can do with the network, and why not where it cannot.
     """
@@ -77,6 +81,7 @@ class Explanation:
     rules: tuple[Expression, ...]
     methods: tuple[MethodVerdict, ...]
     events: tuple[str, ...] = ()
+    structure: NetworkStructure | None = None
 
     def __str__(self) -> str:
         """Return the whole explanation as plain text."""
@@ -90,6 +95,7 @@ class Explanation:
             self._compartment_text(),
             self._matrix_text(),
             self._conservation_text(),
+            self._structure_text(),
             self._method_text(),
         ]
         return "\n\n".join(section for section in sections if section)
@@ -200,6 +206,22 @@ class Explanation:
             lines.append(f"  {_weighted_sum(weights, self.network.species_names)} = {total}")
         return "\n".join(lines)
 
+    def _structure_text(self) -> str:
+        structure = self.structure
+        if structure is None:
+            return ""
+        lines = ["Structure", *(f"  {line}" for line in str(structure).splitlines())]
+        if structure.is_weakly_reversible and _is_mass_action(self.network):
+            if structure.deficiency == 0:
+                law = "a product of Poisson laws, restricted to what can be reached: product_form"
+            else:
+                law = (
+                    "a product of Poisson laws for some rate constants; product_form says whether "
+                    "for these"
+                )
+            lines.append(f"  stationary law: {law}")
+        return "\n".join(lines)
+
     def _method_text(self) -> str:
         lines = ["Methods"]
         width = max(len(verdict.name) for verdict in self.methods)
@@ -210,6 +232,26 @@ class Explanation:
             else:
                 lines.append(f"  {verdict.name:<{width}}  no: {verdict.refusal}")
         return "\n".join(lines)
+
+
+def _is_mass_action(network: Network) -> bool:
+    """Whether all that happens is reactions whose rate constants are constants."""
+    if network.events or network.variable_names:
+        return False
+    moving = {"t", *network.species_names}
+    return all(
+        reaction.kind == "mass_action"
+        and reaction.delay is None
+        and network.expanded_rate(j).symbols().isdisjoint(moving)
+        for j, reaction in enumerate(network.reactions)
+    )
+
+
+def _structure(network: Network) -> NetworkStructure | None:
+    try:
+        return structure_of(network) if network.n_reactions else None
+    except NetworkError:  # real amounts, which the notes on the reactions name
+        return None
 
 
 def _weighted_sum(weights: np.ndarray, names: tuple[str, ...]) -> str:
@@ -320,4 +362,5 @@ def explain(network: Network) -> Explanation:
         rules=tuple(_derivative(network, i) for i in range(network.n_variables)),
         methods=verdicts,
         events=tuple(map(_event_words, network.events)),
+        structure=_structure(network),
     )

@@ -15,13 +15,16 @@ from .kernels.sum_tree import DENSE_LIMIT
 from .methods import METHODS, Method, PartialPropensity
 from .rate_laws import did_you_mean
 
-__all__ = ["choose_method", "direct_work", "partial_work"]
+__all__ = ["choose_method", "direct_work", "group_work", "partial_work"]
 
-# Work of one event, in units of about 2 ns: a propensity that the direct method works out, with
-# what it reads from five arrays; a node of a tree of sums; a class whose sum changes; what finding
-# a reaction inside its class costs more. Fitted to benchmarks/large_networks.py; the table is in
-# docs/methods.md.
-_PER_PROPENSITY, _PER_NODE, _PER_CLASS, _SECOND_SEARCH = 3.0, 2.0, 1.0, 60.0
+# Work of one event, in units of about 2 ns, fitted to benchmarks/large_networks.py; the table is in
+# docs/methods.md. Of the direct method: an event as such; a propensity with what it reads from five
+# arrays; a node of its tree.
+_PER_EVENT, _PER_PROPENSITY, _PER_TREE_NODE = 30.0, 3.0, 1.3
+# Of partial propensities: finding a reaction inside its class; a class whose sum changes; a node.
+_SECOND_SEARCH, _PER_CLASS, _PER_NODE = 60.0, 1.0, 2.0
+# Of composition and rejection: an event with its rejected proposals; a propensity and its group.
+_PER_PROPOSALS, _PER_MEMBER = 26.0, 5.5
 
 
 def choose_method(
@@ -83,16 +86,30 @@ def _choose(compiled: CompiledNetwork, needs_direct: bool) -> tuple[str, str]:
         return "direct", f"auto: exact, and the fastest exact method up to {DENSE_LIMIT} reactions"
     if needs_direct or compiled.real_sided:
         return "direct", "auto: exact, and does whatever was asked for"
-    one = direct_work(compiled.arrays)
-    other = partial_work(compiled.arrays, PartialPropensity().arrays(compiled))
-    compared = f"an event takes about {one:.0f} steps in direct, {other:.0f} in partial_propensity"
-    return ("direct" if one <= other else "partial_propensity"), f"auto: exact; {compared}"
+    work = {
+        "direct": direct_work(compiled.arrays),
+        "partial_propensity": partial_work(compiled.arrays, PartialPropensity().arrays(compiled)),
+        "composition_rejection": group_work(compiled.arrays),
+    }
+    one, two, three = (f"{steps:.0f} in {name}" for name, steps in work.items())
+    compared = f"an event takes about {one}, {two}, {three}".replace(" in", " steps in", 1)
+    return min(work, key=work.__getitem__), f"auto: exact; {compared}"
 
 
 def direct_work(arrays: ReactionArrays) -> float:
     """Return the work of the direct method's tree for one event, the mean over all reactions."""
     per_part = _PER_PROPENSITY * np.diff(arrays.dependent_start)
-    per_part = per_part + _PER_NODE * np.diff(arrays.node_start)
+    per_part = per_part + _PER_TREE_NODE * np.diff(arrays.node_start)
+    return _PER_EVENT + _mean_over_reactions(arrays, per_part)
+
+
+def group_work(arrays: ReactionArrays) -> float:
+    """Return the work of composition and rejection for one event, the mean over all reactions."""
+    per_part = _PER_MEMBER * np.diff(arrays.dependent_start)
+    return _PER_PROPOSALS + _mean_over_reactions(arrays, per_part)
+
+
+def _mean_over_reactions(arrays: ReactionArrays, per_part: np.ndarray) -> float:
     n = arrays.form.size
     return float(per_part[arrays.part[: arrays.part_start[n]]].sum() / n)
 

@@ -61,6 +61,7 @@ from .reactions import (
 )
 
 if TYPE_CHECKING:
+    from .complexes import NetworkStructure
     from .explanation import Explanation
 
 __all__ = [
@@ -1122,6 +1123,23 @@ class Network:
 
     def _repr_latex_(self) -> str:
         return self.to_latex()
+
+    def structure(self) -> NetworkStructure:
+        """Return the graph of complexes: linkage classes, deficiency, reversibility.
+
+        Returns
+        -------
+        NetworkStructure
+            What follows from the sides of the reactions alone, whatever their rates.
+
+        Raises
+        ------
+        NetworkError
+            If a reaction takes or makes real amounts of a variable.
+        """
+        from .complexes import structure_of
+
+        return structure_of(self)
 
     def explain(self) -> Explanation:
         """Say what the network means.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import gillespy_lite as gl
-from gillespy_lite import models, ode_rnn, plotting, rate_laws
+from gillespy_lite import models, moments, ode_rnn, plotting, rate_laws
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
@@ -113,6 +113,11 @@ def test_every_public_name_of_a_module_is_in_the_reference(name):
 @pytest.mark.parametrize("name", [name for name in ode_rnn.__all__ if name not in gl.__all__])
 def test_every_public_name_of_ode_rnn_is_in_the_reference(name):
     assert re.search(rf"gillespy_lite\.ode_rnn\.{name}\b", REFERENCE)
+
+
+@pytest.mark.parametrize("name", [name for name in moments.__all__ if name not in gl.__all__])
+def test_every_public_name_of_moments_is_in_the_reference(name):
+    assert re.search(rf"gillespy_lite\.moments\.{name}\b", REFERENCE)
 
 
 @pytest.mark.parametrize("name", gl.METHODS)

@@ -159,7 +159,6 @@ class _InitialLaw:
     network: Network
     states: IntArray  # (n, n_species), all different
     probabilities: FloatArray  # (n,)
-    missing: float  # what the error bound begins with
     excess: float
 
 
@@ -187,7 +186,7 @@ def _state_limit(search: StateSearch, max_states: int | None) -> int:
 def _initial_law(network: Network, initial: Any) -> _InitialLaw:
     names, n_species = network.species_names, network.n_species
     if initial is None:
-        return _InitialLaw(network, network.initial_state[None].astype(np.int64), np.ones(1), 0, 0)
+        return _InitialLaw(network, network.initial_state[None].astype(np.int64), np.ones(1), 0.0)
     if isinstance(initial, Distribution):
         if initial.species != names:
             raise ValueError(
@@ -198,7 +197,6 @@ def _initial_law(network: Network, initial: Any) -> _InitialLaw:
             network,
             initial.states_at(),
             initial.probabilities_at(),
-            float(initial.error_bound[-1]),
             float(initial.excess_bound[-1]),
         )
     if not isinstance(initial, Mapping) or not initial:
@@ -208,7 +206,7 @@ def _initial_law(network: Network, initial: Any) -> _InitialLaw:
         )
     if all(isinstance(key, str) for key in initial):
         changed = network.with_initial(initial)
-        return _InitialLaw(changed, changed.initial_state[None].astype(np.int64), np.ones(1), 0, 0)
+        return _InitialLaw(changed, changed.initial_state[None].astype(np.int64), np.ones(1), 0.0)
     states, probabilities = [], []
     for key, value in initial.items():
         state = key if isinstance(key, tuple) else (key,)
@@ -230,7 +228,7 @@ def _initial_law(network: Network, initial: Any) -> _InitialLaw:
     rows = np.array(states, dtype=np.int64)
     if np.unique(rows, axis=0).shape[0] != rows.shape[0]:
         raise ValueError("initial names a state twice")
-    return _InitialLaw(network, rows, np.array(probabilities) / total, 0.0, 0.0)
+    return _InitialLaw(network, rows, np.array(probabilities) / total, 0.0)
 
 
 class _Stopped(Exception):  # noqa: N818 (no error)
@@ -263,7 +261,6 @@ class _Run:
         self._is_moving = bool(search.compiled.time_dependent)
         self.excess = law.excess
         # What is missing from the start: this much of the bound is not this run's to spend.
-        self._given = max(0.0, law.missing)
         self._start_bound = self.bound()
         self.duration = float(times[-1] - times[0])
         self._generator: Generator | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .composition_rejection import CompositionRejection
 from .direct import Direct
 from .exact_leaping import ExactLeaping
 from .first_reaction import FirstReaction
@@ -13,6 +14,7 @@ from .tau_leaping import TauLeaping
 
 __all__ = [
     "METHODS",
+    "CompositionRejection",
     "Direct",
     "ExactLeaping",
     "FirstReaction",
@@ -27,7 +29,8 @@ __all__ = [
 METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
-        *(Direct, FirstReaction, NextReaction, PartialPropensity, ExactLeaping, TauLeaping),
+        *(Direct, FirstReaction, NextReaction, PartialPropensity, CompositionRejection),
+        *(ExactLeaping, TauLeaping),
         Ode,
     )
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
 from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.laws import plot_joint_law, plot_law, plot_law_over_time
+from gillespy_lite.plotting.moments import plot_moments
 from gillespy_lite.plotting.network_picture import draw_network
 from gillespy_lite.plotting.paths import (
     plot_band,
@@ -36,6 +37,7 @@ __all__ = [
     "plot_joint_law",
     "plot_law",
     "plot_law_over_time",
+    "plot_moments",
     "plot_overlay",
     "plot_path",
     "plot_phase",

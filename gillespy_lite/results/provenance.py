@@ -23,8 +23,9 @@ class Provenance:
         Why this method, for example the rule that ``method="auto"`` followed.
     options : dict
         Options of the run and of the method: numbers, text, booleans or None.
-    entropy : int
-        The seed of the random streams; given as ``rng=`` it repeats the result.
+    entropy : int or None
+        The seed of the random streams; given as ``rng=`` it repeats the result. None of results
+        without random numbers, which repeat by themselves.
     stream_version : int
         Version of the random streams; another version draws other numbers.
     package_version : str
@@ -41,7 +42,7 @@ class Provenance:
     method: str
     method_reason: str
     options: dict[str, int | float | str | bool | None]
-    entropy: int
+    entropy: int | None
     stream_version: int
     package_version: str
     elapsed: float
@@ -62,12 +63,17 @@ class Provenance:
         """Return the provenance as aligned lines of text, for printing."""
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         reason = f" ({self.method_reason})" if self.method_reason else ""
+        entropy = (
+            "none: no random numbers"
+            if self.entropy is None
+            else f"{self.entropy} (give it as rng= to repeat the run)"
+        )
         engine = f" ({self.engine_reason})" if self.engine_reason else ""
         return (
             f"method    {self.method}{reason}\n"
             f"engine    {self.engine}{engine}\n"
             f"options   {options or 'none'}\n"
-            f"entropy   {self.entropy} (give it as rng= to repeat the run)\n"
+            f"entropy   {entropy}\n"
             f"versions  gillespy_lite {self.package_version}, "
             f"random streams {self.stream_version}\n"
             f"network   {self.network_digest}\n"
