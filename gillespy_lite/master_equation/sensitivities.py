@@ -147,7 +147,6 @@ def solver_for(
         law.probabilities,
         tolerance=allowed,
         max_states=most,
-        missing=law.missing,
         excess=law.excess,
     )
 

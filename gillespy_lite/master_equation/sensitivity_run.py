@@ -101,12 +101,11 @@ class Solver:
         *,
         tolerance: float,
         max_states: int | None,
-        missing: float = 0.0,
         excess: float = 0.0,
     ) -> None:
         self.network, self.names, self.times = network, tuple(names), times
         self.initial_states, self.initial_probabilities = states, probabilities
-        self.tolerance, self.missing, self.excess = tolerance, missing, excess
+        self.tolerance, self.excess = tolerance, excess
         search = StateSearch(network, states)
         _refuse(search, network)
         self.laws = SlopeLaws(search, self.names)
