@@ -62,7 +62,11 @@ if TYPE_CHECKING:
     from .ensembles import ensemble, replay
     from .master_equation import (
         first_passage,
+        fisher_information,
+        fit_snapshots,
+        master_equation_sensitivities,
         quasi_stationary_distribution,
+        snapshot_likelihood,
         solve_master_equation,
         splitting_probabilities,
         stationary_distribution,
@@ -137,10 +141,13 @@ __all__ = [
     "ensemble",
     "errors",
     "first_passage",
+    "fisher_information",
     "fit",
+    "fit_snapshots",
     "linear_noise",
     "load",
     "master_equation",
+    "master_equation_sensitivities",
     "models",
     "moment_equations",
     "moments",
@@ -153,6 +160,7 @@ __all__ = [
     "replay",
     "scale_volume",
     "simulate",
+    "snapshot_likelihood",
     "solve_master_equation",
     "solve_moments",
     "splitting_probabilities",
@@ -169,7 +177,13 @@ _HOMES = {
     "simulate": "simulation",
     **dict.fromkeys(
         (
-            *("first_passage", "quasi_stationary_distribution", "solve_master_equation"),
+            *(
+                "first_passage",
+                "fisher_information",
+                "fit_snapshots",
+                "master_equation_sensitivities",
+            ),
+            *("quasi_stationary_distribution", "snapshot_likelihood", "solve_master_equation"),
             *("splitting_probabilities", "stationary_distribution", "switching_times"),
         ),
         "master_equation",

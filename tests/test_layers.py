@@ -78,6 +78,8 @@ FACADES = {
     ("ode_rnn", "Comparison.plot", "plotting"),
     ("ode_rnn", "FitResult.plot", "plotting"),
     ("ode_rnn", "Profile.plot", "plotting"),
+    ("master_equation", "Sensitivities.plot", "plotting"),
+    ("master_equation", "SnapshotFit.plot", "plotting"),
     ("results", "Ensemble.replay", "ensembles"),
 }
 

@@ -1,6 +1,10 @@
 """The chemical master equation itself: probabilities of states, with a proven error."""
 
 from .first_passage import first_passage, splitting_probabilities
+from .information import FisherInformation, fisher_information
+from .sensitivities import Sensitivities, master_equation_sensitivities
+from .snapshot_fits import SnapshotFit, fit_snapshots
+from .snapshots import Improbable, SnapshotLikelihood, snapshot_likelihood
 from .solving import solve_master_equation
 from .state_space import Generator, StateSearch, StateSpace
 from .stationary import (
@@ -10,11 +14,20 @@ from .stationary import (
 )
 
 __all__ = [
+    "FisherInformation",
     "Generator",
+    "Improbable",
+    "Sensitivities",
+    "SnapshotFit",
+    "SnapshotLikelihood",
     "StateSearch",
     "StateSpace",
     "first_passage",
+    "fisher_information",
+    "fit_snapshots",
+    "master_equation_sensitivities",
     "quasi_stationary_distribution",
+    "snapshot_likelihood",
     "solve_master_equation",
     "splitting_probabilities",
     "stationary_distribution",
