@@ -58,7 +58,8 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import master_equation, models, moments, ode_rnn, plotting
+    from . import certification, master_equation, models, moments, ode_rnn, plotting
+    from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
         first_passage,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "Certificate",
     "Compartment",
     "CompositionRejection",
     "Delay",
@@ -136,6 +138,8 @@ __all__ = [
     "Trajectory",
     "Variable",
     "__version__",
+    "certification",
+    "certify",
     "compare",
     "correct",
     "ensemble",
@@ -175,6 +179,7 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
+    **dict.fromkeys(("Certificate", "certify"), "certification"),
     **dict.fromkeys(
         (
             *(
@@ -207,11 +212,13 @@ _HOMES = {
     ),
 }
 
+_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting"}
+
 
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in {"master_equation", "models", "moments", "ode_rnn", "plotting"}:
+    if name in _PACKAGES:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

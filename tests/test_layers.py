@@ -46,7 +46,7 @@ LAYERS = [
         "interruption",
         *["method_choice", "engines", "run_plan"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
-        "warmup",
+        *["certification", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
@@ -81,6 +81,8 @@ FACADES = {
     ("master_equation", "Sensitivities.plot", "plotting"),
     ("master_equation", "SnapshotFit.plot", "plotting"),
     ("results", "Ensemble.replay", "ensembles"),
+    ("results", "Ensemble.certify", "certification"),
+    ("certification", "Certificate.plot", "plotting"),
 }
 
 # Loaded where they are used: each costs more than the package itself.

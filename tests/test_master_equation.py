@@ -588,3 +588,32 @@ def test_plots_of_a_distribution_show_it(joint):
     with pytest.raises(ValueError, match="needs names="):
         joint.plot("heatmap", names=["A"])
     pyplot.close("all")
+
+
+def test_more_than_rounding_allows_is_answered_soon_and_said():
+    network = gl.Network.parse(
+        "species X = 250\n2 X -> 3 X @ 0.03\n3 X -> 2 X @ 1e-4\n0 -> X @ 200\nX -> 0 @ 3.5"
+    )
+    with pytest.warns(gl.IncompleteWarning, match="rounding adds up"):
+        law = gl.solve_master_equation(network, [0.0, 4.0], tolerance=1e-11)
+    assert law.stopped == "rounding"
+    assert 1e-11 < law.error_bound[-1] < 1e-9
+    # The set did not grow in vain: at tolerance 1e-9 it has some 830 states.
+    assert law.n_states_at() < 1_000
+    assert law.mean("X")[-1] == pytest.approx(309.8847, abs=1e-4)
+
+
+def test_a_law_that_spreads_over_too_many_states_is_given_up():
+    network = gl.Network.parse("species X\n0 -> X @ 100")
+    with pytest.warns(gl.IncompleteWarning, match=r"more than max_states = 200 states"):
+        law = gl.solve_master_equation(network, 10.0, max_states=200, give_up_at=0.1)
+    assert law.stopped == "max_states"
+    # The times before are there: a bound of 0.1 is passed when the mean is near 200.
+    assert 1.0 < law.times[-1] < 2.5
+    assert law.error_bound[-1] <= 0.1
+    with pytest.warns(gl.IncompleteWarning):
+        whole = gl.solve_master_equation(network, 10.0, max_states=200)
+    assert whole.n_times == 101
+    assert whole.error_bound[-1] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="give_up_at must be an error bound"):
+        gl.solve_master_equation(network, 10.0, give_up_at=0.0)

@@ -1,7 +1,7 @@
 """The chemical master equation itself: probabilities of states, with a proven error."""
 
-from .first_passage import first_passage, splitting_probabilities
 from .information import FisherInformation, fisher_information
+from .passages import first_passage, splitting_probabilities
 from .sensitivities import Sensitivities, master_equation_sensitivities
 from .snapshot_fits import SnapshotFit, fit_snapshots
 from .snapshots import Improbable, SnapshotLikelihood, snapshot_likelihood

@@ -70,6 +70,7 @@ def solve_master_equation(
     tolerance: float = 1e-6,
     method: str = "auto",
     max_states: int | None = None,
+    give_up_at: float = 1.0,
     timeout: float | None = None,
     progress: bool | Progress = False,
 ) -> Distribution:
@@ -96,6 +97,9 @@ def solve_master_equation(
         How time passes on a set of states; see docs/master_equation.md for the rule of ``"auto"``.
     max_states : int, optional
         Never keep more states; by default as many as half of the memory holds.
+    give_up_at : float, optional
+        Where `max_states` or memory make the error bound grow beyond this, the run stops and
+        returns the times it has. By default it goes on to the end, whatever the bound is then.
     timeout : float, optional
         Seconds after which the run stops and returns the times it has, with an
         `IncompleteWarning`.
@@ -150,6 +154,7 @@ def solve_master_equation(
     seconds = check_timeout(timeout)
     report = reporter(progress, times[-1] - times[0], "solve_master_equation")
     run = _Run(search, law, times, allowed, method, limit, max_states is None, timetable)
+    run.give_up_at = max(allowed, _check_share(give_up_at))
     provenance_options = {"tolerance": allowed, "max_states": max_states}
     return run.solved(seconds, report, provenance_options, started)
 
@@ -172,6 +177,12 @@ def _check_tolerance(tolerance: Any) -> float:
             "1e-10 is often possible"
         )
     return float(tolerance)
+
+
+def _check_share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value <= 1.0:
+        raise ValueError(f"give_up_at must be an error bound above 0 and up to 1, not {value!r}")
+    return float(value)
 
 
 def _state_limit(search: StateSearch, max_states: int | None) -> int:
@@ -235,6 +246,10 @@ class _Stopped(Exception):  # noqa: N818 (no error)
     """The time limit is spent."""
 
 
+class _GivenUp(Exception):  # noqa: N818 (no error)
+    """The error bound has grown beyond what is of use."""
+
+
 class _Run:
     """A law on its way through time."""
 
@@ -267,6 +282,7 @@ class _Run:
         self._caution = 1.0  # divides the flow that a state is worth being found for
         self._steady = 0  # steps since the set changed
         self._hit_limit = False
+        self.give_up_at = 1.0
         # When Krylov is tried again, and after how many steps if it then does not pay either.
         self._krylov_wait, self._krylov_pause = 0, 4
         self.n_terms = 0
@@ -291,7 +307,11 @@ class _Run:
         """Return by how much the bound may grow in a step to `end`."""
         share = (end - self.times[0]) / self.duration if self.duration > 0.0 else 1.0
         room = max(0.0, self.tolerance - self._start_bound)
-        return self._start_bound + room * share - self.bound()
+        left = self._start_bound + room * share - self.bound()
+        # Where rounding has used up what there was, the set still follows the law as closely as
+        # if half of it were left; without that it would take in ever more states in vain.
+        of_step = room * (end - self.time) / self.duration if self.duration > 0.0 else room
+        return max(left, 0.5 * of_step)
 
     # ---- Running --------------------------------------------------------------------------------
 
@@ -313,6 +333,8 @@ class _Run:
             for target in sorted(recorded | set(self._timetable.stops.tolist())):
                 while self.time < target:
                     self._step(target)
+                    if self._hit_limit and self.bound() > self.give_up_at < 1.0:
+                        raise _GivenUp
                     report(min(self.time, target) - self.times[0])
                 if target in firings:
                     self._execute(firings[target])
@@ -323,6 +345,8 @@ class _Run:
             failure = Interrupted("interrupted; the law so far is in the error's .result")
         except _Stopped:
             stopped = "timeout"
+        except _GivenUp:
+            stopped = self._limit_name
         except SimulationError as error:
             stopped, failure = "error", error
         if stopped is None and self._records[-1][2] > self.tolerance:
@@ -333,7 +357,8 @@ class _Run:
             raise failure
         report(float(self.times[-1] - self.times[0]))
         if stopped is not None:
-            warnings.warn(_complaint(result, self.max_states), IncompleteWarning, stacklevel=3)
+            complaint = _complaint(result, self.max_states, self.bound())
+            warnings.warn(complaint, IncompleteWarning, stacklevel=3)
         return result
 
     def _record(self) -> None:
@@ -753,25 +778,25 @@ def _polynomial_terms(sizes: FloatArray, missing: float) -> tuple[int, float]:
     return first, float(after[first]) if first < after.size else 0.0
 
 
-def _complaint(result: Distribution, max_states: int) -> str:
+def _complaint(result: Distribution, max_states: int, bound: float) -> str:
     """Return what a law that is not what was asked for is to be warned of with."""
     if result.stopped == "timeout":
         return (
             f"the time limit ran out at t = {result.end_time:g}; the law is there at "
             f"{result.n_times} of the times"
         )
-    bound = f"the error bound is {result.error_bound[-1]:.3g}, not {result.tolerance:.3g}"
+    there = f"the error bound is {bound:.3g} at t = {result.end_time:g}, not {result.tolerance:.3g}"
     if result.stopped == "rounding":
         return (
-            f"{bound}: rounding adds up over so many jumps; ask for a larger tolerance, or a "
+            f"{there}: rounding adds up over so many jumps; ask for a larger tolerance, or a "
             "shorter time"
         )
     if result.stopped == "memory":
         return (
-            f"{bound}: memory holds about {max_states} states, and the probability spreads over "
+            f"{there}: memory holds about {max_states} states, and the probability spreads over "
             "more; ask for a larger tolerance, or a shorter time"
         )
     return (
-        f"{bound}: the probability spreads over more than max_states = {max_states} states; raise "
+        f"{there}: the probability spreads over more than max_states = {max_states} states; raise "
         "it, or ask for a larger tolerance, or a shorter time"
     )

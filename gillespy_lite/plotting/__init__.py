@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gillespy_lite.plotting.certificates import plot_certificate
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
 from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.laws import plot_joint_law, plot_law, plot_law_over_time
@@ -32,6 +33,7 @@ __all__ = [
     "KINDS",
     "draw_network",
     "plot_band",
+    "plot_certificate",
     "plot_fan",
     "plot_first_passage",
     "plot_histogram",

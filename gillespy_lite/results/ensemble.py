@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
+    from ..certification import Certificate
+
 __all__ = ["Ensemble"]
 
 
@@ -143,6 +145,32 @@ class Ensemble(ManyTrajectories, RecordedPaths):
         from ..ensembles import replay
 
         return replay(self, self._checked_row(i))
+
+    def certify(self, **options: Any) -> Certificate:
+        """Return whether the trajectories have the law of their network, held against an exact one.
+
+        Parameters
+        ----------
+        network : Network, optional
+            Whose law they should have; by default the one that was run.
+        level, reference, names, max_states, threads : optional
+            As for `certify`.
+
+        Returns
+        -------
+        Certificate
+            Verdict, p-values, reference and power.
+
+        Raises
+        ------
+        ValueError
+            If the ensemble was stopped early, or run with ``stop_when``.
+        MethodError
+            If the reference that is asked for cannot be had.
+        """
+        from ..certification import certify_ensemble
+
+        return certify_ensemble(self, **options)
 
     def at(self, t: float, name: Name | None = None) -> NDArray[Any]:
         """Return the states of all trajectories at one time.

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["labelled_array", "labelled_dataset", "labelled_states", "long_table", "wide_table"]
+__all__ = [
+    "labelled_array",
+    "labelled_dataset",
+    "labelled_states",
+    "long_table",
+    "plain_table",
+    "wide_table",
+]
 
 Axes: TypeAlias = Mapping[str, np.ndarray]
 
@@ -31,6 +38,11 @@ def _import_extra(module: str) -> Any:
         raise MissingExtraError(
             f"this needs {module}, which is not installed: pip install gillespy_lite[{module}]"
         ) from error
+
+
+def plain_table(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
+    """Return columns of equal length as they are."""
+    return _import_extra("pandas").DataFrame(dict(columns))  # type: ignore[no-any-return]
 
 
 def long_table(
