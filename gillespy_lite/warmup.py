@@ -11,6 +11,7 @@ from typing import Any
 from .dsl import parse_network
 from .ensembles import ensemble
 from .kernels.jit import n_compiled
+from .master_equation import first_passage, solve_master_equation
 from .methods import METHODS, StochasticMethod
 from .progress import no_notice_of_compilation
 from .simulation import simulate
@@ -54,6 +55,10 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         if everything and method.jump_kernel is not None:
             yield f"{name}: what moves between events", small_ensemble(_MOVING, name)
     yield "statistics of ensembles", small_ensemble(_MASS_ACTION, "direct", statistics=True)
+    if everything:
+        network = parse_network(_RATE_LAWS)
+        yield "master equation: probabilities", partial(solve_master_equation, network, 1.0)
+        yield "master equation: first passage", partial(first_passage, network, "A >= 6")
 
 
 def warm_up(
@@ -64,8 +69,8 @@ def warm_up(
     Parameters
     ----------
     everything : bool, optional
-        Those of all methods, and of rates that move between events; otherwise those of the default
-        method and of statistics.
+        Those of all methods, of rates that move between events and of the master equation;
+        otherwise those of the default method and of statistics.
     report : callable, optional
         Called with each `Warmed` as soon as it is known.
 
