@@ -617,3 +617,9 @@ def test_a_law_that_spreads_over_too_many_states_is_given_up():
     assert whole.error_bound[-1] == pytest.approx(1.0)
     with pytest.raises(ValueError, match="give_up_at must be an error bound"):
         gl.solve_master_equation(network, 10.0, give_up_at=0.0)
+
+
+def test_a_law_says_that_it_took_no_random_numbers():
+    law = gl.solve_master_equation(models.birth_death(), 1.0)
+    assert law.provenance.entropy is None
+    assert "no random numbers" in law.summary()

@@ -264,3 +264,10 @@ def test_a_stationary_law_is_a_distribution_at_infinity(tmp_path):
 
     matplotlib.use("Agg")
     assert law.plot("law").get_xlabel()
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_beyond_all_numbers_are_no_warning_of_numpy():
+    network = parse("species X = 5\n0 -> X @ 3\nX -> 2 X @ 1.2\nX -> 0 @ 1")
+    with pytest.raises(gl.MethodError, match="Counts may grow without bound"):
+        gl.stationary_distribution(network, max_states=3000)

@@ -143,13 +143,16 @@ class _Elimination:
         solve_flows(self._band, self._pivot, np.ascontiguousarray(start[self._order]), x)
         x = self._in_place(x)
         # The second bound is that of `_Factors`.
-        own, other = self.relative_error * x, float(self._residual(x, start, True) @ self._times)
-        return Solved(x, own if own.sum() <= other else np.full(x.size, other / x.size))
+        own = self.relative_error * x
+        with np.errstate(over="ignore", invalid="ignore"):  # times beyond all numbers bound nothing
+            other = float(self._residual(x, start, True) @ self._times)
+        return Solved(x, np.full(x.size, other / x.size) if other < own.sum() else own)
 
     def values(self, gain: FloatArray) -> Solved:
         x = self._values(gain)
-        other = float(self._residual(x, gain, False).max()) * self._times
-        return Solved(x, np.minimum(self.relative_error * x, other))
+        with np.errstate(over="ignore", invalid="ignore"):
+            other = float(self._residual(x, gain, False).max()) * self._times
+        return Solved(x, np.fmin(self.relative_error * x, other))
 
     def _values(self, gain: FloatArray) -> FloatArray:
         x = np.empty(gain.size)

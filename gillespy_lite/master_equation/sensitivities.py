@@ -174,7 +174,7 @@ def distribution_of(
             method="uniformisation",
             method_reason=f"with derivatives to {', '.join(solver.names)}",
             options={"tolerance": solver.tolerance, "max_states": max_states},
-            entropy=0,
+            entropy=None,
             stream_version=STREAM_VERSION,
             package_version=__version__,
             elapsed=time.perf_counter() - started,

@@ -392,7 +392,7 @@ class _Run:
                 method=name,
                 method_reason="asked for" if self.method != "auto" else self._reason(),
                 options=options,
-                entropy=0,
+                entropy=None,
                 stream_version=STREAM_VERSION,
                 package_version=__version__,
                 elapsed=time.perf_counter() - started,

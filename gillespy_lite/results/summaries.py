@@ -77,7 +77,9 @@ def cut_short(
 def method_lines(provenance: Provenance) -> list[str]:
     """Return the lines of a summary that say how the result was made."""
     reason = f" ({provenance.method_reason})" if provenance.method_reason else ""
+    entropy = provenance.entropy
+    randomness = "no random numbers" if entropy is None else f"entropy {entropy}"
     return [
         f"method {provenance.method}{reason}",
-        f"entropy {provenance.entropy}, {provenance.elapsed:.3g} s",
+        f"{randomness}, {provenance.elapsed:.3g} s",
     ]
