@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 import time
 
 import numpy as np
@@ -889,11 +890,12 @@ def test_explain_says_what_events_delays_and_compartments_do():
         "      priority        3",
         "      at the start    the condition counts as true before",
         "  V: A, B\n      results show B/V",
-        "  direct              yes",
-        "  tau_leaping         no: ",
-        "  ode                 no: reaction 1 'r' (A -> B) has a delay",
+        "\n  direct yes",
+        "\n  tau_leaping no: ",
+        "\n  ode no: reaction 1 'r' (A -> B) has a delay",
     ):
-        assert line in text
+        # The column of methods is as wide as the longest name.
+        assert line in text or line in re.sub(" {2,}(?=yes|no)", " ", text)
 
 
 def test_explain_adds_what_reactions_make_of_a_variable():
@@ -907,8 +909,8 @@ def test_explain_adds_what_reactions_make_of_a_variable():
         "2*n*(k*X)",
     ]
     assert "real amounts   of X, Y, Z: for the rate equations alone" in str(explanation)
-    assert "direct              no: reaction 1" in str(explanation)
-    assert "ode                 yes" in str(explanation)
+    assert re.search("direct +no: reaction 1", str(explanation))
+    assert re.search("ode +yes", str(explanation))
 
 
 @pytest.mark.parametrize(

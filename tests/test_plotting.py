@@ -20,10 +20,17 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from gillespy_lite import plotting
+from gillespy_lite.master_equation import solve_master_equation
 from gillespy_lite.network import Network
 from gillespy_lite.plotting.layout import Boxes, arrange_boxes, boxes_overlap
 from gillespy_lite.plotting.style import LINE_STYLES, OKABE_ITO, line_look, plain_text
-from gillespy_lite.results import Ensemble, EnsembleStatistics, Provenance, Trajectory
+from gillespy_lite.results import (
+    Distribution,
+    Ensemble,
+    EnsembleStatistics,
+    Provenance,
+    Trajectory,
+)
 
 NETWORK = Network.parse("""
 species A = 0, B = 10
@@ -126,8 +133,14 @@ RESULTS = {
     Trajectory: rate_equations(),
     Ensemble: an_ensemble(),
     EnsembleStatistics: some_statistics(),
+    Distribution: solve_master_equation(NETWORK, TIMES),
 }
-OPTIONS = {"histogram": {"name": "A"}, "overlay": {"deterministic": rate_equations()}}
+OPTIONS = {
+    "histogram": {"name": "A"},
+    "overlay": {"deterministic": rate_equations()},
+    "law": {"name": "A"},
+    "evolution": {"name": "A"},
+}
 EVERY_PLOT = [(cls, kind) for cls, kinds in plotting.KINDS.items() for kind in kinds]
 
 
@@ -180,7 +193,10 @@ def test_every_plot_makes_its_own_figure_with_a_legend_and_shows_nothing(cls, ki
     monkeypatch.setattr(plt, "show", lambda *_: pytest.fail("show() was called"))
     ax = RESULTS[cls].plot(kind, **OPTIONS.get(kind, {}))
     assert len(plt.get_fignums()) == 1
-    assert all(text.strip() for text in legend_texts(ax))
+    if kind == "heatmap":
+        assert ax.figure.axes[1].get_ylabel() == "probability"  # a colour bar
+    else:
+        assert all(text.strip() for text in legend_texts(ax))
     draw(ax)
 
 

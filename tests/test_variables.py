@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -518,9 +519,9 @@ def test_explain_covers_variables():
     text = str(Network.parse(MIXED).explain())
     assert "1 variable\n" in text
     assert "\n  V' = S - b*V  (V = -2)\n" in text
-    assert "direct              yes" in text
-    assert "tau_leaping         no: the variable 'V'" in text
-    assert "ode                 yes" in text
+    assert re.search("direct +yes", text)
+    assert re.search("tau_leaping +no: the variable 'V'", text)
+    assert re.search("ode +yes", text)
     only = Network.parse(LORENZ).explain()
     assert list(map(str, only.rules)) == ["sigma*(y - x)", "x*(rho - z) - y", "x*y - beta*z"]
     assert "Mass action" not in str(only)
