@@ -272,6 +272,12 @@ def test_observables_are_tested_too():
     assert found.passed
 
 
+@pytest.mark.parametrize("reference", ["closed law", "master equation", "exact moments", "samples"])
+def test_species_in_compartments_are_tested_in_molecules(reference):
+    text = "param V = 2\nspecies X = 3\ncompartment V: [X]\n0 -> X @ 10\nX -> 0 @ 0.5"
+    assert certificate(text, reference=reference).passed
+
+
 def test_what_cannot_be_judged_is_refused():
     network = gl.Network.parse(BIRTH_DEATH)
     with pytest.raises(ValueError, match="at least 100"):

@@ -20,7 +20,7 @@ from ..results import Ensemble
 from ..run_plan import check_whole
 from .certificate import Certificate, Look
 from .goodness import found_effect, found_shift
-from .references import REFERENCES, Reference, choose_reference
+from .references import REFERENCES, Reference, choose_reference, molecules
 
 __all__ = ["certify", "certify_ensemble"]
 
@@ -170,7 +170,7 @@ def certify_ensemble(
     offset = int(rows[0] != 0)
     looks: list[Look] = []
     for name in names:
-        paths = _counts(runs, network, name)
+        paths = molecules(runs, name)
         for place, row in enumerate(rows):
             samples = np.asarray(paths[:, row], dtype=np.float64)
             looks += [
@@ -226,14 +226,6 @@ def _rows(n_times: int) -> NDArray[np.int64]:
         return np.zeros(1, dtype=np.int64)
     early = np.geomspace(1, last, _EARLY + 1)[:-1]
     return np.unique(np.rint(np.concatenate([early, np.linspace(1, last, _EVEN)])).astype(np.int64))
-
-
-def _counts(runs: Ensemble, network: Network, name: str) -> NDArray[Any]:
-    """Return paths of a name, (n_trajectories, n_times); of a species, molecules."""
-    if name in runs.species:
-        counts: NDArray[Any] = runs.counts[:, :, runs.species.index(name)]
-        return counts
-    return runs[name]
 
 
 def _samples(runs: Ensemble, worst: Look) -> Ensemble:

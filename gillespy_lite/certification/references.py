@@ -35,7 +35,7 @@ from .goodness import (
     variance_pvalue,
 )
 
-__all__ = ["REFERENCES", "Looked", "Reference", "choose_reference"]
+__all__ = ["REFERENCES", "Looked", "Reference", "choose_reference", "molecules"]
 
 FloatArray = NDArray[np.float64]
 
@@ -146,6 +146,14 @@ class _Moments:
         return found
 
 
+def molecules(runs: Ensemble, name: str) -> NDArray[Any]:
+    """Return paths of a name, (n_trajectories, n_times): of a species, never a concentration."""
+    if name in runs.species:
+        counts: NDArray[Any] = runs.counts[:, :, runs.species.index(name)]
+        return counts
+    return runs[name]
+
+
 class _Samples:
     """Trajectories of an exact method, with random numbers of their own."""
 
@@ -159,7 +167,7 @@ class _Samples:
         return None
 
     def looks(self, samples: NDArray[Any], name: str, row: int) -> list[Looked]:
-        others = np.asarray(self._runs[name][:, row], dtype=np.float64)
+        others = np.asarray(molecules(self._runs, name)[:, row], dtype=np.float64)
         p, freedom = same_law_pvalue(samples, others)
         found = [Looked("law", p, freedom)]
         if _is_near_normal(np.concatenate([samples, others])):
