@@ -467,7 +467,7 @@ def test_run_with_a_damaged_kernel_gives_the_same_numbers(tmp_path):
     network = gl.Network.parse("species X = 9\n0 -> X @ 10\nX -> 0 @ 1")
     here = gl.simulate(network, 5, method="ode")
     shutil.copytree(cache_folder(), tmp_path / "gillespy_lite" / cache_folder().name)
-    (path,) = tmp_path.rglob("*.fill_rates-*.nbc")
+    (path,) = tmp_path.rglob("rate_equations.fill_rates-*.nbc")
     flip_a_bit(path)
     answer = run_python(
         """
