@@ -25,7 +25,7 @@ from ..master_equation import solve_master_equation
 from ..methods import METHODS
 from ..moments import solve_moments
 from ..network import Network
-from ..results import Distribution, Ensemble
+from ..results import Ensemble
 from .closed_laws import MonomolecularLaw, why_not_monomolecular
 from .goodness import (
     fit_pvalue,
@@ -74,11 +74,10 @@ class Reference(Protocol):
 class _Law:
     """A reference that knows whole laws."""
 
-    name = "closed law"
-    bound = 0.0
-
-    def law(self, name: str, row: int) -> tuple[int, FloatArray]:
-        raise NotImplementedError
+    def __init__(
+        self, name: str, law: Callable[[str, int], tuple[int, FloatArray]], bound: float = 0.0
+    ) -> None:
+        self.name, self.law, self.bound = name, law, bound
 
     def looks(self, samples: NDArray[Any], name: str, row: int) -> list[Looked]:
         first, probabilities = self.law(name, row)
@@ -97,31 +96,6 @@ class _Law:
         if abs(third) <= _SMALL_SKEWNESS * np.sqrt(whole.size) * variance**1.5:
             found.append(Looked("mean", mean_pvalue(samples, mean, variance)))
         return found
-
-
-class _Closed(_Law):
-    """The closed law of a monomolecular network."""
-
-    def __init__(self, network: Network, times: FloatArray) -> None:
-        self._law = MonomolecularLaw(network, times)
-
-    def law(self, name: str, row: int) -> tuple[int, FloatArray]:
-        return self._law.pmf(name, row)
-
-
-class _MasterEquation(_Law):
-    """The solution of the master equation on finitely many states."""
-
-    name = "master equation"
-
-    def __init__(self, distribution: Distribution) -> None:
-        self._distribution = distribution
-        self.bound = float(distribution.error_bound.max())
-
-    def law(self, name: str, row: int) -> tuple[int, FloatArray]:
-        law = self._distribution.marginal(name, self._distribution.times[row])
-        first = int(np.flatnonzero(law)[0])
-        return first, law[first:]
 
 
 class _Moments:
@@ -211,7 +185,7 @@ def _closed(question: _Question) -> Reference:
     others = [one for one in question.names if one not in question.network.species_names]
     if others:
         raise _Unfit(f"{others[0]} is no species")
-    return _Closed(question.network, question.times)
+    return _Law("closed law", MonomolecularLaw(question.network, question.times).pmf)
 
 
 def _master_equation(question: _Question) -> Reference:
@@ -235,7 +209,13 @@ def _master_equation(question: _Question) -> Reference:
             distribution.marginal(name, question.times[-1])
         except ValueError as problem:
             raise _Unfit(str(problem)) from None
-    return _MasterEquation(distribution)
+
+    def law(name: str, row: int) -> tuple[int, FloatArray]:
+        probabilities = distribution.marginal(name, distribution.times[row])
+        first = int(np.flatnonzero(probabilities)[0])
+        return first, probabilities[first:]
+
+    return _Law("master equation", law, worst)
 
 
 def _moments(question: _Question) -> Reference:

@@ -19,24 +19,21 @@ from ..results import FirstPassage, Provenance, SplittingProbabilities
 from ..run_plan import check_timeout, check_times
 from ..version import STREAM_VERSION, __version__
 from .absorption import SOLVERS, absorption
+from .arguments import check_tolerance, initial_law, state_limit
 from .conditions import Condition, as_condition, ended_by, require_steady
-from .solving import _check_tolerance, _initial_law, _state_limit
+from .growth import FIND_ALL, grown_along_flow
 from .state_space import StateSearch, StateSpace
 from .transitions import FloatArray, Transitions, missing_of, transitions_of
 from .uniformised_jumps import JumpSeries, OutOfTime
 
 __all__ = ["first_passage", "splitting_probabilities"]
 
-# So many states are found whether they matter or not: if these are all, nothing is cut off.
-_FIND_ALL = 60_000
 _FIRST_STATES = 2_000
 _FIRST_FLOW = 1e-9
 # Without a state in which the condition is true among so many, the search is given up.
 _MOST_WITHOUT_END = 200_000
 # Multiplications of a round after which a settled result is not made more certain.
 _MUCH_WORK = 2e9
-# A set grows by at least and at most this factor in a round.
-_LEAST_GROWTH, _MOST_GROWTH = 1.25, 4
 # In one round, what is cut off is reduced by at most this factor.
 _AT_ONCE = 1e-6
 # A condition that was not met in a set which is left less often than this is called not met.
@@ -254,11 +251,11 @@ class _Waiting:
         if method not in SOLVERS:
             raise MethodError(f"unknown method {method!r}; choose one of {', '.join(SOLVERS)}")
         self.network, self.ends, self.method = network, tuple(ends), method
-        self.tolerance = _check_tolerance(tolerance)
+        self.tolerance = check_tolerance(tolerance)
         self.stopped: str | None = None
         self._options: dict[str, Any] = {"tolerance": self.tolerance, "max_states": max_states}
         self._deadline = time.monotonic() + check_timeout(timeout)
-        law = _initial_law(network, initial)
+        law = initial_law(network, initial)
         whole = ends[0]
         for other in ends[1:]:
             joined = Call("or", (whole.expression, other.expression))
@@ -274,7 +271,7 @@ class _Waiting:
         # What an initial law lacks or has too much of may be anywhere.
         self._missing = missing_of(law.probabilities, law.excess)
         self._search = StateSearch(ended_by(whole), law.states)
-        self._limit = _state_limit(self._search, max_states)
+        self._limit = state_limit(self._search, max_states)
         self._limit_name = "memory" if max_states is None else "max_states"
 
     # ---- Rounds ---------------------------------------------------------------------------------
@@ -329,7 +326,7 @@ class _Waiting:
 
     def _first_set(self, times: FloatArray | None) -> tuple[StateSpace, bool]:
         first = self._search.space(self._start_states)
-        most = min(self._limit, _FIND_ALL)
+        most = min(self._limit, FIND_ALL)
         space, complete = self._search.grown(first, None, max_states=most)
         if complete or most == self._limit:
             return space, complete
@@ -371,34 +368,22 @@ class _Waiting:
         self, space: StateSpace, graph: Transitions, found: _Found
     ) -> tuple[StateSpace, bool]:
         """Return a larger set: with the states that what is cut off goes to."""
-        weight = np.zeros(space.n_states)
-        weight[graph.places] = found.weight
-        flow = graph.exits[-1] * found.weight
         n_edge = max(16, int(np.count_nonzero(graph.exits[-1])))
         goal = max(self.tolerance * found.least, _AT_ONCE * found.cut_off)
-        least = 0.1 * goal / (found.duration * n_edge)
-        n = space.n_states
         if found.work == 0.0 and (found.least == 0.0 or found.cut_off > 0.1):
             # Nothing says where to look: everywhere.
-            most = min(self._limit, 2 * n)
+            most = min(self._limit, 2 * space.n_states)
             return self._search.grown(space, None, max_states=most)
-        most = min(self._limit, max(4 * _FIRST_STATES, _MOST_GROWTH * n))
-        while True:
-            seeds = np.zeros(n, dtype=bool)
-            seeds[graph.places[flow >= least]] = True
-            larger, _complete = self._search.grown(
-                space,
-                weight,
-                seeds=np.flatnonzero(seeds).astype(np.int64),
-                least_flow=least,
-                duration=found.duration,
-                max_states=most,
-            )
-            if larger.n_states >= min(most, _LEAST_GROWTH * n):
-                return larger, False
-            if least < 1e-280:
-                return self._search.grown(space, None, max_states=min(most, 2 * n))
-            least *= 1e-3
+        return grown_along_flow(
+            self._search,
+            space,
+            graph,
+            found.weight,
+            least=0.1 * goal / (found.duration * n_edge),
+            duration=found.duration,
+            few_states=4 * _FIRST_STATES,
+            limit=self._limit,
+        )
 
     # ---- One round ------------------------------------------------------------------------------
 

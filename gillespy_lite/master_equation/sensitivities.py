@@ -17,9 +17,9 @@ from ..progress import Progress, reporter
 from ..results import Distribution, Provenance
 from ..run_plan import check_timeout, check_times, check_whole
 from ..version import STREAM_VERSION, __version__
+from .arguments import check_tolerance, initial_law
 from .sensitivity_run import Solved, Solver
 from .slopes import check_parameters, refuse_moving_start
-from .solving import _check_tolerance, _initial_law
 from .state_space import FloatArray
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def solver_for(
             f"the first argument must be a Network, not {type(network).__name__}; make one from "
             "text with Network.parse(text), from a file with Network.read(path)"
         )
-    allowed = _check_tolerance(tolerance)
+    allowed = check_tolerance(tolerance)
     most = None if max_states is None else check_whole(max_states, "max_states", 1)
     names = check_parameters(network, parameters)
-    law = _initial_law(network, initial)
+    law = initial_law(network, initial)
     if initial is None or len(law.states) == 1:
         refuse_moving_start(law.network, names)
     return Solver(

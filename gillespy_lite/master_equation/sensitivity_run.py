@@ -14,6 +14,7 @@ from ..interruption import interrupts_kept
 from ..kernels.state_slopes import Slopes, add_sensitivity_terms
 from ..memory import available_memory, require_memory
 from ..network import Network
+from .growth import grown_for_step, least_flow
 from .poisson_weights import poisson_weights
 from .slopes import SlopeLaws, slopes_on
 from .state_space import FloatArray, Generator, IntArray, StateSearch, StateSpace
@@ -24,8 +25,6 @@ __all__ = ["Solved", "Solver"]
 _LEAK, _TAIL = 0.5, 0.05
 # Jumps that a step covers while the set still grows, and when it has stopped growing.
 _MOVING_JUMPS, _STEADY_JUMPS = 150.0, 1000.0
-# A set grows by at most this factor in one step, and this many states.
-_GROWTH, _FEW_STATES = 3, 4000
 _UNIT = 2.0**-53
 # A step is tried so often with more states, each time with those that four times less flows into.
 _MOST_TRIES = 40
@@ -352,24 +351,16 @@ class _Run:
 
     def _grow(self, weight: FloatArray, step: float, allowance: float) -> bool:
         """Add the states that probability flows into; return whether all of them are there."""
-        flow = self.generator.leak * weight
-        n_edge = int(np.count_nonzero(self.generator.leak))
-        least = 0.1 * max(allowance, _UNIT) / (step * max(16, n_edge) * self._caution)
-        seeds = np.flatnonzero(flow >= least).astype(np.int64)
-        most = min(self.solver.max_states, max(_FEW_STATES, _GROWTH * self.space.n_states))
-        jumps = self.generator.largest_outflow * step
-        space, complete = self.search.grown(
-            self.space,
+        space, complete, is_full = grown_for_step(
+            self.search,
+            self.generator,
             weight,
-            seeds=seeds,
-            least_flow=least,
-            duration=step,
-            n_layers=math.ceil(jumps + 8.0 * math.sqrt(jumps) + 8.0),
+            step,
+            least=least_flow(self.generator, step, max(allowance, _UNIT), self._caution),
             time=self.time,
-            max_states=most,
+            limit=self.solver.max_states,
         )
-        if not complete and most == self.solver.max_states:
-            self._hit_limit = True
+        self._hit_limit = self._hit_limit or is_full
         if space is not self.space:
             rows = np.zeros((len(self.rows), space.n_states))
             rows[:, space.index_of(self.space.states)] = self.rows

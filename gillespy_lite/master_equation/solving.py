@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import IncompleteWarning, Interrupted, MethodError, NetworkError, SimulationError
+from ..errors import IncompleteWarning, Interrupted, MethodError, SimulationError
 from ..interruption import interrupts_kept
 from ..kernels.krylov import combine_basis, extend_basis
 from ..kernels.state_flow import N_BINS, Flow, flow_rate, prunable_states
 from ..kernels.uniformisation import add_moving_terms, add_terms, gather_moving
-from ..memory import available_memory
 from ..network import Network
 from ..progress import Progress, reporter
 from ..results import Distribution, Provenance
-from ..run_plan import check_timeout, check_times, check_whole
+from ..run_plan import check_timeout, check_times
 from ..version import STREAM_VERSION, __version__
+from .arguments import InitialLaw, check_tolerance, initial_law, state_limit
+from .growth import grown_for_step, least_flow
 from .poisson_weights import poisson_weights
-from .state_space import FloatArray, Generator, IntArray, StateSearch, StateSpace
+from .state_space import FloatArray, Generator, StateSearch, StateSpace
 from .timetable import Timetable
 
 __all__ = ["solve_master_equation"]
@@ -36,8 +36,6 @@ _LEAK, _TAIL, _PRUNE = 0.5, 0.05, 0.3
 # Jumps of uniformisation that a step covers: more waste less of the series' end, fewer follow a
 # moving law more closely.
 _MOVING_JUMPS, _STEADY_JUMPS = 150.0, 1000.0
-# A set grows by at most this factor in one step, and this many states.
-_GROWTH, _FEW_STATES = 3, 4000
 # States are given up when they are this share of all: a new generator costs some 20 terms.
 _WORTH_PRUNING = 0.2
 # Flow through a state that is given up, as a share of what would find it again.
@@ -144,13 +142,13 @@ def solve_master_equation(
         raise MethodError(
             f"unknown method {method!r} of the master equation; choose one of {', '.join(METHODS)}"
         )
-    allowed = _check_tolerance(tolerance)
-    law = _initial_law(network, initial)
+    allowed = check_tolerance(tolerance)
+    law = initial_law(network, initial)
     targets = {name for event in law.network.events for name, _ in event.assignments}
     changed = [i for i, name in enumerate(law.network.species_names) if name in targets]
     search = StateSearch(law.network, law.states, changed)
     timetable = Timetable(search.compiled, float(times[0]), float(times[-1]))
-    limit = _state_limit(search, max_states)
+    limit = state_limit(search, max_states)
     seconds = check_timeout(timeout)
     report = reporter(progress, times[-1] - times[0], "solve_master_equation")
     run = _Run(search, law, times, allowed, method, limit, max_states is None, timetable)
@@ -159,87 +157,10 @@ def solve_master_equation(
     return run.solved(seconds, report, provenance_options, started)
 
 
-@dataclass(frozen=True)
-class _InitialLaw:
-    network: Network
-    states: IntArray  # (n, n_species), all different
-    probabilities: FloatArray  # (n,)
-    excess: float
-
-
-def _check_tolerance(tolerance: Any) -> float:
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float | np.number):
-        raise TypeError(f"tolerance must be a number, not {tolerance!r}")
-    if not 0.0 < tolerance < 1.0:
-        raise ValueError(
-            f"tolerance must be more than 0 and less than 1, not {tolerance!r}: a finite set of "
-            "states has an error above 0 as soon as there are more, and rounding adds to it; "
-            "1e-10 is often possible"
-        )
-    return float(tolerance)
-
-
 def _check_share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value <= 1.0:
         raise ValueError(f"give_up_at must be an error bound above 0 and up to 1, not {value!r}")
     return float(value)
-
-
-def _state_limit(search: StateSearch, max_states: int | None) -> int:
-    if max_states is not None:
-        return min(check_whole(max_states, "max_states", 1), 2**31 - 2**20)
-    available = available_memory()
-    if available is None:
-        return 10_000_000
-    return int(min(max(1000, available // 2 // search.bytes_per_state), 2**31 - 2**20))
-
-
-def _initial_law(network: Network, initial: Any) -> _InitialLaw:
-    names, n_species = network.species_names, network.n_species
-    if initial is None:
-        return _InitialLaw(network, network.initial_state[None].astype(np.int64), np.ones(1), 0.0)
-    if isinstance(initial, Distribution):
-        if initial.species != names:
-            raise ValueError(
-                f"initial is a law of {', '.join(initial.species)}, and the network's species are "
-                f"{', '.join(names)}; they must be the same, in the same order"
-            )
-        return _InitialLaw(
-            network,
-            initial.states_at(),
-            initial.probabilities_at(),
-            float(initial.excess_bound[-1]),
-        )
-    if not isinstance(initial, Mapping) or not initial:
-        raise TypeError(
-            "initial must be counts by name, {'X': 5}, probabilities by state, {(5, 0): 0.5, "
-            f"(6, 0): 0.5}}, or a Distribution, not {initial!r}"
-        )
-    if all(isinstance(key, str) for key in initial):
-        changed = network.with_initial(initial)
-        return _InitialLaw(changed, changed.initial_state[None].astype(np.int64), np.ones(1), 0.0)
-    states, probabilities = [], []
-    for key, value in initial.items():
-        state = key if isinstance(key, tuple) else (key,)
-        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in state)
-        if len(state) != n_species or not whole or min(state) < 0 or max(state) > 2**53:
-            raise NetworkError(
-                f"the initial state {key!r} must be {n_species} counts, 0 or more, in the order "
-                f"{', '.join(names)}"
-            )
-        probability = float(value)
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"the probability of the initial state {key!r} is {probability:g}")
-        if probability > 0.0:
-            states.append([int(n) for n in state])
-            probabilities.append(probability)
-    total = math.fsum(probabilities)
-    if abs(total - 1.0) > 1e-9:
-        raise ValueError(f"the initial probabilities add up to {total!r}, not to 1")
-    rows = np.array(states, dtype=np.int64)
-    if np.unique(rows, axis=0).shape[0] != rows.shape[0]:
-        raise ValueError("initial names a state twice")
-    return _InitialLaw(network, rows, np.array(probabilities) / total, 0.0)
 
 
 class _Stopped(Exception):  # noqa: N818 (no error)
@@ -256,7 +177,7 @@ class _Run:
     def __init__(
         self,
         search: StateSearch,
-        law: _InitialLaw,
+        law: InitialLaw,
         times: FloatArray,
         tolerance: float,
         method: str,
@@ -505,10 +426,6 @@ class _Run:
 
     # ---- The set of states ----------------------------------------------------------------------
 
-    def _least_flow(self, step: float, allowance: float, n_edge: int) -> float:
-        """Return the flow that makes a state worth being found, per unit time."""
-        return 0.1 * allowance / (step * max(16, n_edge) * self._caution)
-
     def _anticipate(self, step: float, allowance: float) -> None:
         """Grow the set before a step, if probability flows out of it already."""
         leak = float((self.generator.leak * self.p).sum())
@@ -517,25 +434,16 @@ class _Run:
 
     def _grow(self, weight: FloatArray, step: float, allowance: float) -> bool:
         """Add the states that probability flows into; return whether all of them are there."""
-        flow = self.generator.leak * weight
-        n_edge = int(np.count_nonzero(self.generator.leak))
-        least = self._least_flow(step, allowance, n_edge)
-        seeds = np.flatnonzero(flow >= least).astype(np.int64)
-        n = self.space.n_states
-        most = min(self.max_states, max(_FEW_STATES, _GROWTH * n))
-        jumps = self.generator.largest_outflow * step
-        space, complete = self.search.grown(
-            self.space,
+        space, complete, is_full = grown_for_step(
+            self.search,
+            self.generator,
             weight,
-            seeds=seeds,
-            least_flow=least,
-            duration=step,
-            n_layers=math.ceil(jumps + 8.0 * math.sqrt(jumps) + 8.0),
+            step,
+            least=least_flow(self.generator, step, allowance, self._caution),
             time=self._rate_time,
-            max_states=most,
+            limit=self.max_states,
         )
-        if not complete and most == self.max_states:
-            self._hit_limit = True
+        self._hit_limit = self._hit_limit or is_full
         if space is not self.space:
             p = np.zeros(space.n_states)
             p[space.index_of(self.space.states)] = self.p
@@ -545,8 +453,7 @@ class _Run:
     def _prune(self, step: float, allowance: float) -> None:
         """Give up improbable states, if they are many."""
         generator = self.generator
-        n_edge = int(np.count_nonzero(generator.leak))
-        least = _FORGOTTEN * self._least_flow(step, max(allowance, 0.0), n_edge)
+        least = _FORGOTTEN * least_flow(generator, step, max(allowance, 0.0), self._caution)
         keep = np.empty(self.space.n_states, dtype=np.uint8)
         n_kept, _ = prunable_states(
             *(self.p, generator.flow.outflow, least, step, max(0.0, _PRUNE * allowance)),

@@ -22,8 +22,9 @@ from ..results import (
 from ..run_plan import check_timeout
 from ..version import STREAM_VERSION, __version__
 from .absorption import SOLVERS, absorption
+from .arguments import check_tolerance, initial_law, state_limit
 from .conditions import Condition, as_condition, ended_by, require_steady
-from .solving import _check_tolerance, _initial_law, _state_limit
+from .growth import FIND_ALL, grown_along_flow
 from .state_space import StateSearch, StateSpace
 from .transitions import (
     BoolArray,
@@ -37,9 +38,7 @@ from .transitions import (
 
 __all__ = ["quasi_stationary_distribution", "stationary_distribution", "switching_times"]
 
-_FIND_ALL = 60_000
 _FIRST_STATES = 500
-_LEAST_GROWTH, _MOST_GROWTH = 1.25, 4
 # A law that still moves as a whole on so many states is taken to have no limit.
 _GIVE_UP, _MOVES = 100_000, 0.1
 # A class that is left by what is cut off counts if it has this share of the largest one's states.
@@ -325,16 +324,16 @@ class _Growing:
         if method not in SOLVERS:
             raise MethodError(f"unknown method {method!r}; choose one of {', '.join(SOLVERS)}")
         self.network, self._method = network, method
-        self.tolerance = _check_tolerance(tolerance)
+        self.tolerance = check_tolerance(tolerance)
         self._options: dict[str, Any] = {"tolerance": self.tolerance, "max_states": max_states}
         self._deadline = time.monotonic() + check_timeout(timeout)
-        self._initial = _initial_law(network, initial)
+        self._initial = initial_law(network, initial)
         self._ends = () if end is None else (end,)
         if end is not None and end.holds(self._initial.states).any():
             raise MethodError(f"'{end.text}' is true at the start; give another initial=")
         source = network if end is None else ended_by(end)
         self._search = StateSearch(source, self._initial.states)
-        self._limit = _state_limit(self._search, max_states)
+        self._limit = state_limit(self._search, max_states)
         self._limit_name = "memory" if max_states is None else "max_states"
         self.is_complete = False
         self.truncation_error = 0.0
@@ -398,7 +397,7 @@ class _Growing:
 
     def _first_set(self) -> tuple[StateSpace, bool]:
         first = self._search.space(self._initial.states)
-        most = min(self._limit, _FIND_ALL)
+        most = min(self._limit, FIND_ALL)
         space, complete = self._search.grown(first, None, max_states=most)
         if complete or most == self._limit:
             return space, complete
@@ -424,29 +423,19 @@ class _Growing:
         n = space.n_states
         if law is None:
             return self._search.grown(space, None, max_states=min(self._limit, 2 * n))
-        weight = np.zeros(n)
-        weight[graph.places] = law.weight
         flow = graph.exits[-1] * law.weight
         n_edge = max(16, int(np.count_nonzero(graph.exits[-1])))
         mean_rate = float(graph.outflow @ law.weight)
-        least = max(1e-2 * self.tolerance * mean_rate, 1e-6 * float(flow.sum())) / n_edge
-        most = min(self._limit, max(4 * _FIRST_STATES, _MOST_GROWTH * n))
-        while True:
-            seeds = np.zeros(n, dtype=bool)
-            seeds[graph.places[flow >= least]] = True
-            larger, _ = self._search.grown(
-                space,
-                weight,
-                seeds=np.flatnonzero(seeds).astype(np.int64),
-                least_flow=least,
-                duration=_FOR_EVER,
-                max_states=most,
-            )
-            if larger.n_states >= min(most, _LEAST_GROWTH * n):
-                return larger, False
-            if least < 1e-250:
-                return self._search.grown(space, None, max_states=min(most, 2 * n))
-            least *= 1e-3
+        return grown_along_flow(
+            self._search,
+            space,
+            graph,
+            law.weight,
+            least=max(1e-2 * self.tolerance * mean_rate, 1e-6 * float(flow.sum())) / n_edge,
+            duration=_FOR_EVER,
+            few_states=4 * _FIRST_STATES,
+            limit=self._limit,
+        )
 
     # ---- Afterwards -----------------------------------------------------------------------------
 
