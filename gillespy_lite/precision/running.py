@@ -21,7 +21,7 @@ from ..run_plan import RunPlan
 from .probing import Probe, WatchedStatistics, cells_of
 from .reporting import Shown
 from .schedule import FIRST_PILOT, LEAST, PLANNED_SHARE, Look, looks, pilot_size
-from .tallies import Interval, Tally, half_width, tally_for, wanted_width
+from .tallies import Forecast, Interval, Tally, half_width, tally_for, wanted_width
 from .targets import Target
 
 __all__ = ["MOST_TRAJECTORIES", "PreciseRun"]
@@ -177,17 +177,18 @@ class PreciseRun:
                 _add(tallies, values)
                 n = last
                 self._shown.pilot(n)
-            planned = self._needed(tallies)
+            forecast = self._needed(tallies)
             # Not more than a tenth of all that there may be.
-            wanted = min(pilot_size(planned), max(FIRST_PILOT, self._most // 10))
+            wanted = min(pilot_size(*forecast), max(FIRST_PILOT, self._most // 10))
             if n >= wanted:
                 break
             wanted = min(wanted, 4 * n)  # the forecast itself is rough
         self._tallies = [tally.fresh() for tally in tallies]
         self._n_pilot = n
-        return planned
+        return forecast.n
 
-    def _needed(self, tallies: Sequence[Tally]) -> float:
+    def _needed(self, tallies: Sequence[Tally]) -> Forecast:
+        """Return the forecast for the target that needs most."""
         alpha = self._alpha * PLANNED_SHARE
         pairs = zip(tallies, self._cells, strict=True)
         return max(tally.needed(alpha, cell.target) for tally, cell in pairs)

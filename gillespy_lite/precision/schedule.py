@@ -19,8 +19,10 @@ __all__ = ["LEAST", "PLANNED_SHARE", "Look", "looks", "pilot_size"]
 
 # Looks are at multiples of this, the size of a block of statistics.
 LEAST = 256
-PLANNED_SHARE, _LATE_SHARE, _EARLY_SHARE = 0.6, 0.3, 0.1
-_EARLY_GROWTH, _LATE_GROWTH = 1.5, 1.3
+# Of the shares and growths that were tried on forecasts that are 3, 8 and 16 % wrong, these need
+# the fewest trajectories: 1.26, 1.37 and 1.55 times those of a run whose size is known beforehand.
+PLANNED_SHARE, _LATE_SHARE, _EARLY_SHARE = 0.8, 0.15, 0.05
+_EARLY_GROWTH, _LATE_GROWTH, _LATE_FALL = 1.5, 1.3, 0.6
 FIRST_PILOT = 128
 
 
@@ -31,13 +33,21 @@ class Look(NamedTuple):
     share: float  # of the error probability
 
 
-def pilot_size(needed: float) -> int:
-    """Return how many trajectories a pilot should have if it finds that `needed` are needed.
+def pilot_size(needed: float, doubt: float) -> int:
+    """Return how many trajectories a pilot should have.
 
-    A pilot of m costs m, and its error of relative size sqrt(2/m) costs that part of `needed`;
-    m = needed^(2/3) makes the sum about as small as it can be.
+    A pilot of m costs m, and its error of relative size sqrt(doubt/m) costs that part of `needed`;
+    their sum is smallest at m = (needed sqrt(doubt) / 2)^(2/3), if it costs all of it.
+
+    Parameters
+    ----------
+    needed : float
+        Trajectories that are needed, as far as the pilot knows.
+    doubt : float
+        Relative variance of `needed`, times the size of the pilot.
     """
-    return max(FIRST_PILOT, math.ceil(min(needed, 1e15) ** (2.0 / 3.0)))
+    best = (0.5 * min(needed, 1e15) * math.sqrt(min(doubt, 1e15))) ** (2.0 / 3.0)
+    return max(FIRST_PILOT, math.ceil(best))
 
 
 def looks(planned: float | None, most: int) -> Iterator[Look]:
@@ -67,10 +77,11 @@ def looks(planned: float | None, most: int) -> Iterator[Look]:
     for i in range(len(early), 0, -1):
         yield Look(early[i - 1], _EARLY_SHARE * 0.5**i)
     yield Look(expected, PLANNED_SHARE)
-    n, share = expected, _LATE_SHARE
+    n, share = expected, _LATE_SHARE * (1.0 - _LATE_FALL)
     while n < most:
-        n, share = min(max(_rounded(_LATE_GROWTH * n), n + LEAST), most), 0.5 * share
+        n = min(max(_rounded(_LATE_GROWTH * n), n + LEAST), most)
         yield Look(n, share)
+        share *= _LATE_FALL
 
 
 def _rounded(n: float) -> int:

@@ -18,6 +18,7 @@ from .targets import Target
 
 __all__ = [
     "LEAST_UNVARIED",
+    "Forecast",
     "Interval",
     "MeanTally",
     "ProbabilityTally",
@@ -43,6 +44,13 @@ class Interval(NamedTuple):
     estimate: float
     lower: float
     upper: float
+
+
+class Forecast(NamedTuple):
+    """About how many trajectories a target needs."""
+
+    n: float
+    doubt: float  # relative variance of `n`, times the number of values that it comes from
 
 
 def half_width(interval: Interval) -> float:
@@ -72,7 +80,7 @@ class Tally(Protocol):
     def doubt(self, alpha: float) -> str:
         """Return why such an interval is not to be trusted yet; empty if it is."""
 
-    def needed(self, alpha: float, target: Target) -> float:
+    def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs, with some to spare."""
 
 
@@ -160,8 +168,8 @@ def _least_for_skewness(skewness: float, alpha: float) -> float:
 
 
 def _to_spare(relative_variance: float) -> float:
-    """Return a factor that covers the error of a forecast nine times in ten."""
-    return math.exp(1.3 * math.sqrt(max(0.0, min(relative_variance, 0.1)))) * 1.01
+    """Return a factor that covers the error of a forecast nineteen times in twenty."""
+    return math.exp(1.65 * math.sqrt(max(0.0, min(relative_variance, 0.1)))) * 1.01
 
 
 class MeanTally:
@@ -199,12 +207,12 @@ class MeanTally:
             return _unvaried(self.n)
         return _too_skewed(self.n, moments.central(3) / moments.central(2) ** 1.5, alpha)
 
-    def needed(self, alpha: float, target: Target) -> float:
+    def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs."""
         moments, n = self._moments, self.n
         variance = moments.central(2)
         if variance == 0.0:
-            return float(LEAST_UNVARIED)
+            return Forecast(float(LEAST_UNVARIED), 0.0)
         # A mean that could as well be 0 is taken to be as large as its error.
         mean = max(abs(moments.mean), math.sqrt(variance / n))
         width = target.tolerance * (mean if target.is_relative else 1.0)
@@ -214,7 +222,8 @@ class MeanTally:
             spread = math.sqrt(variance) / mean
             doubt += 4.0 * (spread**2 - math.copysign(1.0, moments.mean) * skewness * spread)
         least = _least_for_skewness(skewness, alpha)
-        return max(_normal(alpha) ** 2 * variance / width**2 * _to_spare(doubt / n), 1.1 * least)
+        unit = _normal(alpha) ** 2 * variance / width**2
+        return Forecast(max(unit * _to_spare(doubt / n), 1.1 * least), doubt)
 
 
 class ProbabilityTally:
@@ -246,7 +255,7 @@ class ProbabilityTally:
         """Return nothing: the interval is exact."""
         return ""
 
-    def needed(self, alpha: float, target: Target) -> float:
+    def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs."""
         p = (self.hits + 0.5) / (self.n + 1.0)
         width = wanted_width(target, p)
@@ -259,7 +268,7 @@ class ProbabilityTally:
             doubt = 1.0 / (p * (1.0 - p))
         else:
             doubt = (1.0 - 2.0 * p) ** 2 / (p * (1.0 - p))
-        return _least(reach, width) * _to_spare(doubt / max(1, self.n))
+        return Forecast(_least(reach, width) * _to_spare(doubt / max(1, self.n)), doubt)
 
 
 class SpreadTally:
@@ -315,19 +324,20 @@ class SpreadTally:
         third = moments.central(6) - 3.0 * variance * moments.central(4) + 2.0 * variance**3
         return third / spread**1.5
 
-    def needed(self, alpha: float, target: Target) -> float:
+    def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs."""
         variance = self._moments.central(2)
         if variance == 0.0:
-            return float(LEAST_UNVARIED)
+            return Forecast(float(LEAST_UNVARIED), 0.0)
         relative = wanted_width(target, 1.0)
         if not target.is_relative:
             relative /= variance**self._power
         unit = (self._power * _normal(alpha) / math.log1p(relative)) ** 2
         least = _least_for_skewness(self._skewness_of_squares(), alpha)
         # The fourth moment is known less well than the second.
-        spare = _to_spare(4.0 * (1.0 + self._relative_variance()) / self.n)
-        return max(unit * self._relative_variance() * spare, 1.1 * least)
+        doubt = 4.0 * (1.0 + self._relative_variance())
+        n = unit * self._relative_variance() * _to_spare(doubt / self.n)
+        return Forecast(max(n, 1.1 * least), doubt)
 
 
 class QuantileTally:
@@ -387,22 +397,23 @@ class QuantileTally:
         """Return nothing: the interval is exact."""
         return ""
 
-    def needed(self, alpha: float, target: Target) -> float:
+    def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs."""
         values = np.sort(np.concatenate(self._first)) if self._first else np.zeros(0)
         if values.size == 0:
-            return math.inf
+            return Forecast(math.inf, 0.0)
         level, n = self._level, self.n
         estimate = float(values[min(n - 1, max(0, math.ceil(level * n) - 1))])
         width = wanted_width(target, estimate)
         if width == 0.0:
-            return float(LEAST_UNVARIED)
+            return Forecast(float(LEAST_UNVARIED), 0.0)
         # How far the level is from that of the ends of the widest interval allowed.
         below = np.searchsorted(values, estimate - width, side="left") / n
         above = np.searchsorted(values, estimate + width, side="right") / n
         distance = max(min(level - below, above - level), 0.5 / n)
         unit = (_normal(alpha) / distance) ** 2 * level * (1.0 - level)
-        return unit * _to_spare(4.0 * level * (1.0 - level) / distance**2 / n)
+        doubt = 4.0 * level * (1.0 - level) / distance**2
+        return Forecast(unit * _to_spare(doubt / n), doubt)
 
     def _tabled(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         if self._thresholds is not None:
