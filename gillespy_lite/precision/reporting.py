@@ -37,28 +37,28 @@ def forecast(report: PrecisionReport, alpha: float) -> float:
 class Shown:
     """One line on the standard error, or a function that is called, or nothing."""
 
-    def __init__(self, progress: Any, until: str) -> None:
+    def __init__(self, progress: Any) -> None:
         if progress not in (True, False, None) and not callable(progress):
             raise TypeError(
                 f"progress must be True, False or a function of (done, total), not {progress!r}"
             )
         self._call = progress if callable(progress) else None
         self._is_line = progress is True
-        self._until = " ".join(until.split())
         self._started = time.monotonic()
         self._n = 0
         self._total = math.nan
         self._text = ""
         self._was_shown, self._width = 0.0, 0
 
-    def pilot(self, n: int) -> None:
-        """Tell that the pilot has `n` trajectories."""
-        self._text = f"pilot of {n} trajectories"
+    def pilot(self, done: float) -> None:
+        """Tell that the pilot is at work."""
+        self._text = "pilot"
         self._show()
 
     def portion(self, n: int, expected: float) -> None:
         """Tell that there are `n` trajectories of the `expected` number."""
         self._n = n
+        self._text = "" if self._text == "pilot" else self._text
         if math.isnan(self._total) or self._total < n:
             self._total = expected
         self._tell(n)
@@ -96,9 +96,9 @@ class Shown:
         if not self._is_line or now - self._was_shown < _EVERY:
             return
         self._was_shown = now
-        line = f"until {self._until}: {self._text}"
+        line = f"ensemble: {self._text}"
         if done is not None:
-            line = f"{line}{' at ' if self._text else ''}{done:,.0f} trajectories"
+            line = f"{line}{', ' if self._text else ''}{done:,.0f} trajectories"
             if 0 < done < self._total < math.inf:
                 left = (now - self._started) * (self._total - done) / done
                 line += f", about {left:.0f} s left"

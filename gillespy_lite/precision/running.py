@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class PreciseRun:
         self._cells = cells_of(targets, plan.times)
         self._alpha = (1.0 - confidence) / len(self._cells)
         self._probe = Probe(plan, [(cell.target.expression, cell.row) for cell in self._cells])
-        self._shown = Shown(progress, text)
+        self._shown = Shown(progress)
         self._deadline = math.inf
         self._n_pilot, self._is_planned = 0, False
         self._tallies: list[Tally] = []
@@ -169,14 +169,13 @@ class PreciseRun:
             while n < wanted:
                 last = min(wanted, n + room)
                 gatherer = Paths(pilot, n, last)
-                if not self._work(pilot, gatherer, min(until, self._deadline)):
+                if not self._work(pilot, gatherer, until, self._shown.pilot):
                     self._tallies = [tally_for(cell.target) for cell in self._cells]
                     self._n_pilot = n
                     return None
                 values = self._probe.values(gatherer.portion())
                 _add(tallies, values)
                 n = last
-                self._shown.pilot(n)
             forecast = self._needed(tallies)
             # Not more than a tenth of all that there may be.
             wanted = min(pilot_size(*forecast), max(FIRST_PILOT, self._most // 10))
@@ -193,11 +192,12 @@ class PreciseRun:
         pairs = zip(tallies, self._cells, strict=True)
         return max(tally.needed(alpha, cell.target) for tally, cell in pairs)
 
-    def _work(self, plan: RunPlan, gatherer: Any, until: float) -> bool:
+    def _work(
+        self, plan: RunPlan, gatherer: Any, until: float, tell: Callable[[float], None]
+    ) -> bool:
         """Run a gatherer's trajectories; return whether there was time for all of them."""
         crew = Crew(plan, gatherer, self._n_threads, self._chunk)
-        left = until - time.monotonic()
-        failure = crew.work(self._shown.tick, max(0.0, left))
+        failure = crew.work(tell, max(0.0, until - time.monotonic()))
         if crew.stopped == "interrupt":
             raise _Halt("interrupt")
         if failure is not None:
@@ -228,7 +228,7 @@ class PreciseRun:
             raise _Halt("memory") from None
         done = False
         try:
-            done = self._work(plan, gatherer, self._deadline)
+            done = self._work(plan, gatherer, self._deadline, self._shown.tick)
         finally:
             # Also what was finished of a portion that was cut short.
             self._keep(gatherer)

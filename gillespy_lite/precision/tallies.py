@@ -9,6 +9,7 @@ Student's quantiles.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -380,13 +381,17 @@ class QuantileTally:
         below = np.cumsum(counts)[:-1]  # values that are at most the threshold
         place = int(np.searchsorted(below, math.ceil(self._level * self.n), side="left"))
         estimate = float(thresholds[place]) if place < thresholds.size else math.inf
-        # Both ends of the interval of the distribution function grow with the count.
-        low, high = binomial_interval(below, self.n, alpha)
-        certain = np.flatnonzero(high < self._level)  # the quantile is above these
-        enough = np.flatnonzero(low >= self._level)  # and not above these
-        lower = self._above(thresholds, int(certain[-1])) if certain.size else -math.inf
-        upper = float(thresholds[enough[0]]) if enough.size else math.inf
+        # Both ends of the interval of the distribution function grow with the count, so a search
+        # by halves finds where they pass the level: the quantile is above the first `certain`
+        # thresholds, and not above threshold `enough`.
+        certain = _first(below.size, lambda i: self._ends(below[i], alpha)[1] >= self._level)
+        enough = _first(below.size, lambda i: self._ends(below[i], alpha)[0] >= self._level)
+        lower = self._above(thresholds, certain - 1) if certain else -math.inf
+        upper = float(thresholds[enough]) if enough < below.size else math.inf
         return Interval(estimate, lower, upper)
+
+    def _ends(self, hits: float, alpha: float) -> tuple[float, float]:
+        return binomial_interval(float(hits), self.n, alpha)
 
     def _above(self, thresholds: NDArray[np.float64], place: int) -> float:
         """Return the least value above a threshold: the next where all are whole numbers."""
@@ -439,30 +444,34 @@ class QuantileTally:
         return np.linspace(low - margin, high + margin, _MOST_THRESHOLDS)
 
 
-def binomial_interval(hits: object, n: float, alpha: float) -> tuple[object, object]:
-    """Return Clopper and Pearson's interval for a probability; arrays of hits are broadcast."""
+def binomial_interval(hits: float, n: float, alpha: float) -> tuple[float, float]:
+    """Return Clopper and Pearson's interval for a probability; `hits` need not be whole."""
     from scipy.special import betaincinv
 
-    hits = np.asarray(hits, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        lower = betaincinv(np.maximum(hits, 1e-300), n - hits + 1.0, 0.5 * alpha)
-        upper = betaincinv(hits + 1.0, np.maximum(n - hits, 1e-300), 1.0 - 0.5 * alpha)
-    lower, upper = np.where(hits > 0.0, lower, 0.0), np.where(hits < n, upper, 1.0)
-    if hits.ndim == 0:
-        return float(lower), float(upper)
+    lower = float(betaincinv(hits, n - hits + 1.0, 0.5 * alpha)) if hits > 0 else 0.0
+    upper = float(betaincinv(hits + 1.0, n - hits, 1.0 - 0.5 * alpha)) if hits < n else 1.0
     return lower, upper
 
 
-def _least(reach: object, width: float) -> float:
+def _first(size: int, holds: Callable[[int], bool]) -> int:
+    """Return the first of 0, 1, ... for which something holds that then holds for all; or size."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _least(reach: Callable[[float], float], width: float) -> float:
     """Return the least n, 1e15 at most, at which a falling function is not above `width`."""
     low, high = 1.0, 1.0
-    while reach(high) > width:  # type: ignore[operator]
+    while reach(high) > width:
         low, high = high, 2.0 * high
         if high > 1e15:
             return high
     while high > 1.001 * low + 1.0:
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if reach(middle) > width else (low, middle)  # type: ignore[operator]
+        low, high = (middle, high) if reach(middle) > width else (low, middle)
     return high
 
 
