@@ -1,8 +1,9 @@
-"""Runs that go on until their estimates are precise enough."""
+"""Runs that go on until their estimates are precise enough, and means with less variance."""
 
 from __future__ import annotations
 
+from .controls import ControlledMean, controlled_mean
 from .runs import ensemble_until
 from .targets import Target, parse_targets
 
-__all__ = ["Target", "ensemble_until", "parse_targets"]
+__all__ = ["ControlledMean", "Target", "controlled_mean", "ensemble_until", "parse_targets"]

@@ -197,9 +197,12 @@ class MeanTally:
         moments, n = self._moments, self.n
         if n < 2:
             return Interval(moments.mean, -math.inf, math.inf)
-        error = math.sqrt(moments.central(2) / (n - 1))
-        reach = _student(alpha, n - 1) * error
+        reach = _student(alpha, n - 1) * self.standard_error()
         return Interval(moments.mean, moments.mean - reach, moments.mean + reach)
+
+    def standard_error(self) -> float:
+        """Return the standard error of the mean; nan of fewer than two values."""
+        return math.sqrt(self._moments.central(2) / (self.n - 1)) if self.n > 1 else math.nan
 
     def doubt(self, alpha: float) -> str:
         """Return why such an interval is not to be trusted yet."""
