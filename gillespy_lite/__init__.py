@@ -47,6 +47,7 @@ from .results import (
     Ensemble,
     EnsembleStatistics,
     FirstPassage,
+    PrecisionReport,
     Provenance,
     QuasiStationaryDistribution,
     SplittingProbabilities,
@@ -58,7 +59,7 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting
+    from . import certification, master_equation, models, moments, ode_rnn, plotting, precision
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
         stationary_noise,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
+    from .precision import ControlledMean, controlled_mean
     from .simulation import simulate
 
 __all__ = [
@@ -100,6 +102,7 @@ __all__ = [
     "Certificate",
     "Compartment",
     "CompositionRejection",
+    "ControlledMean",
     "Delay",
     "Direct",
     "Distribution",
@@ -125,6 +128,7 @@ __all__ = [
     "Parameter",
     "ParseError",
     "PartialPropensity",
+    "PrecisionReport",
     "Provenance",
     "QuasiStationaryDistribution",
     "Reaction",
@@ -141,6 +145,7 @@ __all__ = [
     "certification",
     "certify",
     "compare",
+    "controlled_mean",
     "correct",
     "ensemble",
     "errors",
@@ -158,6 +163,7 @@ __all__ = [
     "nothing",
     "ode_rnn",
     "plotting",
+    "precision",
     "product_form",
     "propensity",
     "quasi_stationary_distribution",
@@ -180,6 +186,7 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("ControlledMean", "controlled_mean"), "precision"),
     **dict.fromkeys(
         (
             *(
@@ -212,7 +219,15 @@ _HOMES = {
     ),
 }
 
-_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting"}
+_PACKAGES = {
+    "certification",
+    "master_equation",
+    "models",
+    "moments",
+    "ode_rnn",
+    "plotting",
+    "precision",
+}
 
 
 def __getattr__(name: str) -> object:

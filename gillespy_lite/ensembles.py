@@ -62,7 +62,7 @@ def ensemble(
     n : int, optional
         Number of trajectories; left out with `until`.
     until : str, optional
-        Go on until this is known so precisely, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
+        Go on until so much is known, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
         estimates ``mean``, ``prob``, ``std``, ``var`` and ``quantile(P, 0.9)`` at the last sampling
         time, ``at`` another one, or ``everywhere``; with a tolerance in percent of the estimate, or
         without ``%`` in its own unit. What was reached is in `result.precision`. See the page on

@@ -171,7 +171,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say(until, truth):
         interval = tally.interval(0.1)
         held += interval.lower <= truth <= interval.upper
     # The third and sixth moments cost the approximate ones a little.
-    assert chance_of(held, repetitions, 0.90 if target.kind in ("prob", "quantile") else 0.89) > 1e-5
+    assert (
+        chance_of(held, repetitions, 0.90 if target.kind in ("prob", "quantile") else 0.89) > 1e-5
+    )
 
 
 @pytest.mark.statistical
@@ -263,9 +265,8 @@ def test_targets_are_reached_in_one_go_and_hold_in_the_result():
 def test_statistics_threads_and_chunks_find_the_same_end_and_the_same_bits():
     goal = "mean(P everywhere) +/- 1% and std(twice) +/- 4%"
     kept = run(goal)
-    reports = [kept.precision]
-    for options in ({"threads": 2}, {"chunk_size": 13}, {"engine": "table"}):
-        reports.append(run(goal, **options).precision)
+    others = ({"threads": 2}, {"chunk_size": 13}, {"engine": "table"})
+    reports = [kept.precision, *(run(goal, **options).precision for options in others)]
     for threads in (1, 2):
         few = run(goal, statistics=True, threads=threads)
         reports.append(few.precision)

@@ -34,8 +34,8 @@ from ..results import Provenance
 from ..run_plan import RunPlan, check_timeout, check_whole, plan_run
 from ..workers import cores
 from .adjoint import Weights, reaction_weights
-from .runs import check_confidence
 from .running import MOST_TRAJECTORIES
+from .runs import check_confidence
 from .schedule import PLANNED_SHARE, Look, looks
 from .tallies import Interval, MeanTally, half_width, wanted_width
 from .targets import LAST, Target
@@ -400,7 +400,8 @@ def _regression(values: FloatArray, martingales: FloatArray) -> FloatArray:
     if used.size:
         table = martingales[:, used] / scale[used]
         away = table - table.mean(axis=0)
-        found = np.linalg.lstsq(away, values - values.mean(), rcond=1e-10)[0]
+        # Martingales may be multiples of each other, as where only their sum changes the counts.
+        found = np.linalg.lstsq(away.T @ away, away.T @ (values - values.mean()), rcond=1e-12)[0]
         coefficients[used] = found / scale[used]
     return coefficients
 

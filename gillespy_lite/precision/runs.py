@@ -102,9 +102,7 @@ def ensemble_until(
     return result
 
 
-def _incomplete(
-    run: PreciseRun, result: Ensemble | EnsembleStatistics, max_n: int | None
-) -> str:
+def _incomplete(run: PreciseRun, result: Ensemble | EnsembleStatistics, max_n: int | None) -> str:
     report = result.precision
     assert report is not None
     lacking = [one for one in report.targets if not one.is_reached]

@@ -46,7 +46,7 @@ def pilot_size(needed: float, doubt: float) -> int:
     doubt : float
         Relative variance of `needed`, times the size of the pilot.
     """
-    best = (0.5 * min(needed, 1e15) * math.sqrt(min(doubt, 1e15))) ** (2.0 / 3.0)
+    best = math.pow(0.5 * min(needed, 1e15) * math.sqrt(min(doubt, 1e15)), 2.0 / 3.0)
     return max(FIRST_PILOT, math.ceil(best))
 
 
@@ -69,7 +69,7 @@ def looks(planned: float | None, most: int) -> Iterator[Look]:
                 return
             n, i = min(_rounded(_EARLY_GROWTH * n), most), i + 1
     expected = min(_rounded(min(planned, 1e15)), most)
-    early = []
+    early: list[int] = []
     n = _rounded(expected / _EARLY_GROWTH)
     while LEAST <= n < (early[-1] if early else expected):
         early.append(n)

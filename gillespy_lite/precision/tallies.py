@@ -67,7 +67,9 @@ def wanted_width(target: Target, estimate: float) -> float:
 class Tally(Protocol):
     """Values of one quantity, one a trajectory."""
 
-    n: int
+    @property
+    def n(self) -> int:
+        """Number of values."""
 
     def fresh(self) -> Tally:
         """Return an empty tally that takes its working point from this one."""
@@ -131,7 +133,7 @@ class _Moments:
         if self.is_constant:
             return 0.0
         raw = [1.0, *(self._sums / self.n).tolist()]
-        total = sum(math.comb(k, j) * raw[j] * (-raw[1]) ** (k - j) for j in range(k + 1))
+        total: float = sum(math.comb(k, j) * raw[j] * (-raw[1]) ** (k - j) for j in range(k + 1))
         return max(total, 0.0) if k % 2 == 0 else total
 
 
@@ -325,8 +327,9 @@ class SpreadTally:
         spread = moments.central(4) - variance**2
         if spread <= 0.0:
             return 0.0
-        third = moments.central(6) - 3.0 * variance * moments.central(4) + 2.0 * variance**3
-        return third / spread**1.5
+        third: float = moments.central(6) - 3.0 * variance * moments.central(4) + 2.0 * variance**3
+        skewness: float = third / spread**1.5
+        return skewness
 
     def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs."""

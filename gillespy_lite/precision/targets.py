@@ -175,7 +175,7 @@ class _Reader:
             line.refuse(f"a target is missing here: one of {known}, {advice}")
         if name and line.ahead(1).text == "(":
             line.refuse(f"there is no estimate {shown(token.text)}, only {known}; {advice}")
-        line.refuse(f"{shown(token.text)} stands where one of {known} should; {advice}")
+        return line.refuse(f"{shown(token.text)} stands where one of {known} should; {advice}")
 
     def expect(self, sign: str, message: str) -> None:
         if self.line.token.text != sign:

@@ -13,6 +13,7 @@ from .distribution import Distribution
 from .ensemble import Ensemble
 from .first_passage import FirstPassage, SplittingProbabilities
 from .loading import load
+from .precision import PrecisionReport, PrecisionStep, TargetPrecision
 from .provenance import Provenance
 from .stationary import QuasiStationaryDistribution, StationaryDistribution, SwitchingTimes
 from .statistics import EnsembleStatistics
@@ -23,11 +24,14 @@ __all__ = [
     "Ensemble",
     "EnsembleStatistics",
     "FirstPassage",
+    "PrecisionReport",
+    "PrecisionStep",
     "Provenance",
     "QuasiStationaryDistribution",
     "SplittingProbabilities",
     "StationaryDistribution",
     "SwitchingTimes",
+    "TargetPrecision",
     "Trajectory",
     "load",
 ]

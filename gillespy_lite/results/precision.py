@@ -51,7 +51,9 @@ class TargetPrecision:
         width = f"{self.half_width:.3g}"
         if self.wanted.endswith("%") and self.estimate:
             width = f"{100.0 * self.half_width / abs(self.estimate):.3g}%"
-        state = f"+/- {self.wanted} reached" if self.is_reached else f"+/- {self.wanted} not reached"
+        state = (
+            f"+/- {self.wanted} reached" if self.is_reached else f"+/- {self.wanted} not reached"
+        )
         doubt = f"; {self.doubt}" if self.doubt else ""
         return (
             f"{self.quantity} = {self.estimate:.6g}, {self.lower:.6g} to {self.upper:.6g} "
