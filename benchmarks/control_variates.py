@@ -4,8 +4,8 @@
 
 Both run on one core, one after the other in one process, several rounds; the least processor time
 of each counts, all that it takes included: pilot, mean path and weights here, lanes there.
-"cheaper" is the ratio of time times squared standard error. "off" is the difference from the exact mean in
-standard errors, where the law of the model is known.
+"cheaper" is the ratio of time times squared standard error. "off" is the difference from the exact
+mean in standard errors, where the law of the model is known.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ CASES = {
     "skewed mean": Case("telegraph", "M", (0.0, 2.0), "mean(M) +/- 3%"),
     "probability": Case("birth_death", "X", (0.0, 10.0), "prob(X > 20) +/- 0.02"),
     "small": Case("birth_death", "X", (0.0, 10.0), "prob(X > 30) +/- 10%"),
-    "rare": Case("birth_death", "X", (0.0, 10.0), "prob(X > 35) +/- 20%"),
+    "rare": Case("birth_death", "X", (0.0, 10.0), "prob(X > 35) +/- 30%"),
     "spread": Case("telegraph", "M", (0.0, 2.0), "std(M) +/- 2%"),
     "quantile": Case("birth_death", "X", (0.0, 10.0), "quantile(X, 0.99) +/- 1"),
     "joint": Case(

@@ -94,7 +94,7 @@ if TYPE_CHECKING:
         stationary_noise,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
-    from .precision import ControlledMean, controlled_mean
+    from .precision import ControlledMean, Difference, controlled_mean, difference
     from .simulation import simulate
 
 __all__ = [
@@ -104,6 +104,7 @@ __all__ = [
     "CompositionRejection",
     "ControlledMean",
     "Delay",
+    "Difference",
     "Direct",
     "Distribution",
     "Ensemble",
@@ -147,6 +148,7 @@ __all__ = [
     "compare",
     "controlled_mean",
     "correct",
+    "difference",
     "ensemble",
     "errors",
     "first_passage",
@@ -186,7 +188,7 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
-    **dict.fromkeys(("ControlledMean", "controlled_mean"), "precision"),
+    **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
     **dict.fromkeys(
         (
             *(

@@ -54,7 +54,8 @@ def reaction_weights(network: Network, start: float, end: float, what: Expressio
     if network.n_species > _MAX_SPECIES:
         raise NetworkError(
             "controlled_mean linearises the network about its mean path, for at most "
-            f"{_MAX_SPECIES} species, and this one has {network.n_species}; use ensemble(..., until=...)"
+            f"{_MAX_SPECIES} species, and this one has {network.n_species}; use "
+            "ensemble(..., until=...)"
         )
     span = end - start
     uniform = np.linspace(start, end, _UNIFORM)
