@@ -1,4 +1,4 @@
-"""Coupled pairs: each network by itself is exact, and the difference has no bias and little noise."""
+"""Coupled pairs: each network by itself is exact, and the difference has little noise."""
 
 from __future__ import annotations
 
@@ -140,8 +140,6 @@ def test_ctrl_c_keeps_the_pairs_that_are_done():
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
-        gl.difference(
-            BIRTH_DEATH, {"k": 11}, 5, "X", 10**7, rng=1, threads=1, progress=pressed
-        )
+        gl.difference(BIRTH_DEATH, {"k": 11}, 5, "X", 10**7, rng=1, threads=1, progress=pressed)
     assert caught.value.result.stopped == "interrupt"
     assert 0 < caught.value.result.n < 10**7

@@ -1,4 +1,4 @@
-"""Two networks that differ in their rates only, run together so that they differ as little as may be.
+"""Two networks that differ in their rates only, run together with as many shared events as can be.
 
 Each reaction has three clocks: one that fires it in both networks, at the smaller of its two
 propensities, and one for each network at what is left of its own (the split coupling of Anderson
