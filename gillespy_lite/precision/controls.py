@@ -186,6 +186,7 @@ class _Sampler:
         names = self._plan.network.species_names
         known = self._parameters | {name: counts[:, i] for i, name in enumerate(names)}
         values = np.asarray(self._what.evaluate(known), dtype=np.float64)
+        require_numbers(values, self._what)
         return np.broadcast_to(values, (counts.shape[0],)).copy()
 
 
@@ -315,6 +316,16 @@ def controlled_mean(
             stacklevel=2,
         )
     return result
+
+
+def require_numbers(values: FloatArray, what: Expression) -> None:
+    """Refuse values that are infinite or not a number."""
+    if not np.isfinite(values).all():
+        found = float(values[~np.isfinite(values)][0])
+        raise SimulationError(
+            f"{what} is {found:g} in a trajectory; write it so that it is always a number, for "
+            "example with if(condition, a, b)"
+        )
 
 
 def _tolerance(tolerance: float | str) -> tuple[float, bool]:

@@ -174,6 +174,7 @@ class PreciseRun:
                     self._n_pilot = n
                     return None
                 values = self._probe.values(gatherer.portion())
+                self._require_finite(values, "of the pilot")
                 _add(tallies, values)
                 n = last
             forecast = self._needed(tallies)
@@ -208,27 +209,15 @@ class PreciseRun:
 
     def _main_portion(self, first: int, last: int) -> NDArray[np.float64]:
         """Run trajectories first, ..., last - 1, keep them, and return their values."""
-        plan = self._plan
-        gatherer: Paths | WatchedStatistics
         try:
-            if self._n_bins is None:
-                gatherer = Paths(plan, first, last)
-            else:
-                gatherer = WatchedStatistics(
-                    plan,
-                    first,
-                    last,
-                    n_threads=self._n_threads,
-                    n_bins=self._n_bins,
-                    probe=self._probe,
-                )
+            gatherer = self._portion_gatherer(first, last)
         except NotEnoughMemoryError:
             if first == 0:
                 raise
             raise _Halt("memory") from None
         done = False
         try:
-            done = self._work(plan, gatherer, self._deadline, self._shown.tick)
+            done = self._work(self._plan, gatherer, self._deadline, self._shown.tick)
         finally:
             # Also what was finished of a portion that was cut short.
             self._keep(gatherer)
@@ -237,6 +226,18 @@ class PreciseRun:
         if isinstance(gatherer, WatchedStatistics):
             return gatherer.probed
         return self._probe.values(self._kept[-1])
+
+    def _portion_gatherer(self, first: int, last: int) -> Paths | WatchedStatistics:
+        if self._n_bins is None:
+            return Paths(self._plan, first, last)
+        return WatchedStatistics(
+            self._plan,
+            first,
+            last,
+            n_threads=self._n_threads,
+            n_bins=self._n_bins,
+            probe=self._probe,
+        )
 
     def _keep(self, gatherer: Paths | WatchedStatistics) -> None:
         portion = gatherer.portion()
@@ -254,7 +255,21 @@ class PreciseRun:
         assert self._n_bins is not None
         return Statistics(self._plan, 0, n, n_threads=1, n_bins=self._n_bins)
 
+    def _require_finite(self, values: NDArray[np.float64], which: str) -> None:
+        bad = np.argwhere(~np.isfinite(values))
+        if bad.size:
+            row, column = bad[0].tolist()
+            raise _Halt(
+                "error",
+                SimulationError(
+                    f"until= asks for {self._cells[column].quantity}, and its expression is "
+                    f"{values[row, column]:g} in a trajectory {which}; write it so that it is "
+                    "always a number, for example with if(condition, a, b)"
+                ),
+            )
+
     def _take(self, values: NDArray[np.float64], last: int) -> None:
+        self._require_finite(values, f"between {self._n} and {last - 1}")
         _add(self._tallies, values)
         self._n = last
 
