@@ -582,8 +582,8 @@ MUTANTS = {
         "ones(goes | ~goes) - 1 ",
     ),
     "a lane that is refilled keeps its stream": (
-        "seed_stream(request.key, first_index + row, walker.seed)",
-        "seed_stream(request.key, first_index + row % LANES, walker.seed)",
+        "seed_stream(key, number - own * network.rows_per_set, walker.seed)",
+        "seed_stream(key, first_index + row % LANES, walker.seed)",
     ),
     "a lane that is held draws on": (
         "store(stream, 0, select(goes, t0, s0))",
