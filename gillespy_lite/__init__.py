@@ -49,6 +49,7 @@ from .results import (
     FirstPassage,
     Provenance,
     QuasiStationaryDistribution,
+    Scan,
     SplittingProbabilities,
     StationaryDistribution,
     SwitchingTimes,
@@ -58,7 +59,7 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting
+    from . import certification, master_equation, models, moments, ode_rnn, plotting, scans
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
         stationary_noise,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
+    from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
 
 __all__ = [
@@ -129,7 +131,9 @@ __all__ = [
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Scan",
     "SimulationError",
+    "SobolIndices",
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
@@ -163,8 +167,11 @@ __all__ = [
     "quasi_stationary_distribution",
     "replay",
     "scale_volume",
+    "scan",
+    "scans",
     "simulate",
     "snapshot_likelihood",
+    "sobol",
     "solve_master_equation",
     "solve_moments",
     "splitting_probabilities",
@@ -180,6 +187,7 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
         (
             *(
@@ -212,7 +220,7 @@ _HOMES = {
     ),
 }
 
-_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting"}
+_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting", "scans"}
 
 
 def __getattr__(name: str) -> object:

@@ -73,6 +73,8 @@ FACADES = {
     ("results", "EnsembleStatistics.plot", "plotting"),
     ("results", "Distribution.plot", "plotting"),
     ("results", "FirstPassage.plot", "plotting"),
+    ("results", "Scan.plot", "plotting"),
+    ("scans", "SobolIndices.plot", "plotting"),
     ("results", "Distribution._expression", "dsl"),
     ("results", "Distribution.sample", "randomness"),
     ("moments", "MeansOverTime.plot", "plotting"),

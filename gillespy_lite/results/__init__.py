@@ -14,6 +14,7 @@ from .ensemble import Ensemble
 from .first_passage import FirstPassage, SplittingProbabilities
 from .loading import load
 from .provenance import Provenance
+from .scan import Scan
 from .stationary import QuasiStationaryDistribution, StationaryDistribution, SwitchingTimes
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
@@ -25,6 +26,7 @@ __all__ = [
     "FirstPassage",
     "Provenance",
     "QuasiStationaryDistribution",
+    "Scan",
     "SplittingProbabilities",
     "StationaryDistribution",
     "SwitchingTimes",
