@@ -302,9 +302,14 @@ def record_lane(far, request, walker, output, lane, time):
     """
     times, row, n = request.times, walker.row[lane], walker.n_recorded[lane]
     state, first = walker.state, n
-    while n < times.size and times[n] < time:
+    if n < times.size and times[n] < time:
         for c in range(request.columns.size):
             output.counts[row, n, c] = np.int64(state[request.columns[c] * LANES + lane])
+        n += 1
+    # Copies of neighbours take half as long as looking the counts up again.
+    while n < times.size and times[n] < time:
+        for c in range(request.columns.size):
+            output.counts[row, n, c] = output.counts[row, n - 1, c]
         n += 1
     if output.values.shape[2] > 0:
         _record_values(far[0], far[1], far[2], far[3], lane, first, n)

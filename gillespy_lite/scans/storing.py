@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..kernels.arrays import Output
-from ..kernels.set_statistics import fill_set_moments
+from ..kernels.set_statistics import fill_set_moments, scratch_size
 from ..kernels.statistics import add_to_histograms
 from ..memory import require_memory
 from ..moment_tree import MomentTree, block_moments
@@ -128,7 +128,7 @@ class SetStatistics(SetStore):
         )
         # As for the statistics of an ensemble, whose sums these are; see `gathering.Statistics`.
         self._unit = max(1, min(256, 2**22 // (8 * n_times * k)))
-        self._scratch_size = n_times * (4 * k + k * (k + 1) // 2)
+        self._scratch_size = scratch_size(n_times, k)
         self.arrays |= {
             "means": np.full((n_sets, n_times, k), np.nan),
             "comoments": np.zeros((n_sets, n_times, k, k)),
@@ -152,12 +152,11 @@ class SetStatistics(SetStore):
     def take(self, first: int, last: int, output: Output) -> None:
         """Reduce the finished rows."""
         arrays, start, stop = self.arrays, first - self.first, last - self.first
-        n_rows = output.outcome.size
         names = ("n_trajectories", "means", "comoments", "minima", "maxima")
         if self.n <= self._unit:
             fill_set_moments(
-                output.counts.reshape(n_rows, -1),
-                output.values.reshape(n_rows, output.values[0].size),
+                output.counts.ravel(),
+                output.values.ravel(),
                 output.outcome,
                 self.n,
                 np.empty(self._scratch_size),
