@@ -220,7 +220,10 @@ _HOMES = {
     ),
 }
 
-_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting", "scans"}
+_PACKAGES = {
+    *("certification", "master_equation", "models", "moments", "ode_rnn", "plotting"),
+    "scans",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -47,7 +47,7 @@ LAYERS = [
         *["method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
-        *["certification", "warmup"],
+        *["certification", "scans", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],

@@ -24,6 +24,7 @@ from gillespy_lite.plotting.paths import (
     plot_path,
     plot_phase,
 )
+from gillespy_lite.plotting.scans import plot_scan, plot_sobol
 from gillespy_lite.results import Distribution, Ensemble, EnsembleStatistics, Trajectory
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ __all__ = [
     "plot_path",
     "plot_phase",
     "plot_result",
+    "plot_scan",
+    "plot_sobol",
 ]
 
 

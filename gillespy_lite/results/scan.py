@@ -313,6 +313,14 @@ class Scan(Recorded):
             )
         return int(found[0])
 
+    def time_index(self, t: float) -> int:
+        """Return the index of the grid time that stands for `t`: the last one that is not after it.
+
+        A time within a relative 1e-12 of a grid time counts as that one; outside the grid, a
+        `ValueError`.
+        """
+        return self._row_at(t)
+
     # ---- Tables over all sets --------------------------------------------------------------------
 
     def mean(self, name: Name | None = None) -> FloatArray:

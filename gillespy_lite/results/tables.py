@@ -143,7 +143,9 @@ def scan_dataset(
         dims = tuple(map(free, axes))
         coordinates |= {free(name): values for name, values in axes.items()}
     every = (*dims, "time", "species")
-    return _import_extra("xarray").Dataset(  # type: ignore[no-any-return]
+    return _import_extra(
+        "xarray"
+    ).Dataset(  # type: ignore[no-any-return]
         {name: (every[: np.ndim(cells)], cells) for name, cells in numbers.items()},
         coords=coordinates,
         attrs=_attributes(provenance),

@@ -152,7 +152,8 @@ def _evaluated(
         return np.full(n, float(expression.evaluate(values)))
     if all(one.operation in _EXACT for one in expression.postorder() if isinstance(one, Call)):
         return np.broadcast_to(np.asarray(expression.evaluate(values)), (n,))
-    found, known = np.empty(n), {name: values[name] for name in expression.symbols() & values.keys()}
+    found = np.empty(n)
+    known = {name: values[name] for name in expression.symbols() & values.keys()}
     for j in range(n):
         own = {name: float(known[name][j]) for name in varying}  # type: ignore[index]
         found[j] = float(expression.evaluate({**known, **own}))

@@ -24,7 +24,7 @@ from ..engines import Engine
 from ..errors import NetworkError, SimulationError
 from ..gathering import Gatherer, Paths, Statistics, part_of
 from ..jump_compilation import compile_jumps
-from ..kernels.arrays import Output
+from ..kernels.arrays import PAIR, Output
 from ..kernels.lane_leaps import LeapNetwork
 from ..kernels.lanes import LARGEST_LANE_COUNT, LEFT_OVER, N_FINISHED, LaneNetwork
 from ..kernels.walking import ALL_DONE, BUDGET_SPENT
@@ -33,6 +33,7 @@ from ..pace import Pace
 from ..randomness import entropies_of_sets, entropy_of_words, stream_key, stream_keys
 from ..run_plan import RunPlan
 from ..specialisation import SpecialisedKernel, specialised_kernel, specialised_lanes
+from ..specialisation_source import Varying
 from .numbers import SetArrays, SetNumbers
 from .points import ScanPoints
 from .storing import SetPaths, SetStore
@@ -80,9 +81,25 @@ class ScanPlan:
             if self.numbers.initial_state.max(initial=0) > LARGEST_LANE_COUNT:
                 self.numbers = None
                 self.plan = replace(plan, engine=Engine("table", "a count starts above 2**52"))
+            elif plan.engine.name == "specialised":
+                kernel = specialised_lanes(
+                    plan.compiled, plan.request.condition, self._varying(self.numbers)
+                )
+                self.plan = replace(plan, engine=replace(plan.engine, lane_kernel=kernel))
         if self.numbers is None:
             for j in range(points.n_sets):
                 self._compiled(j)
+
+    def _varying(self, numbers: SetArrays) -> Varying:
+        """Return which numbers are not the same in all sets."""
+
+        def columns(flat: np.ndarray) -> np.ndarray:
+            table = flat.reshape(self.points.n_sets, -1)
+            return np.flatnonzero((table != table[0]).any(axis=0))
+
+        laws = np.flatnonzero(self.plan.compiled.arrays.form != PAIR)
+        rates = {*columns(numbers.coefficient).tolist(), *laws[columns(numbers.factor)].tolist()}
+        return Varying(frozenset(rates), frozenset(columns(numbers.parameters).tolist()))
 
     def entropy(self, j: int) -> int:
         """Return what set `j` has as its ``rng``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..rate_laws import Expression
 from ..results import Scan
 from ..run_plan import check_timeout, check_whole, plan_run
 from ..workers import cores
-from .points import ScanPoints, read_points
+from .points import read_points
 from .running import ScanPlan, SetCrew
 from .storing import SetPaths, SetStatistics, SetStore
 
