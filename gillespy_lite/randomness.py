@@ -136,11 +136,11 @@ def _hashed(words: np.ndarray, n_out: int) -> np.ndarray:
         value = value ^ np.uint32(constant)
         constant = constant * 0x931E8875 & 0xFFFFFFFF
         value = value * np.uint32(constant)
-        return np.asarray(value ^ value >> np.uint32(16))
+        return np.asarray(value ^ (value >> np.uint32(16)))
 
     def mixed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        both = x * np.uint32(0xCA01F9DD) - y * np.uint32(0x4973F715)
-        return np.asarray(both ^ both >> np.uint32(16))
+        both: np.ndarray = x * np.uint32(0xCA01F9DD) - y * np.uint32(0x4973F715)
+        return np.asarray(both ^ (both >> np.uint32(16)))
 
     pool = [hashed(words[:, place]) for place in range(4)]
     for source in range(4):

@@ -1,8 +1,8 @@
 """Means, covariances and extremes of many small blocks of trajectories, one block a set.
 
 The numbers are those of `statistics.fill_moments`, bit for bit: each sum is added up in the order
-of the rows. Here the rows are gone through in the outer loop, and eight neighbouring sums are added to
-at once. For 100 rows of 101 times and 4 columns that takes 30 us where the other takes 250.
+of the rows. Here the rows are gone through in the outer loop, and eight neighbouring sums are added
+to at once.
 """
 
 from __future__ import annotations

@@ -245,13 +245,13 @@ _UNITS = ("molecules per unit of time", "per unit of time", "per molecule and un
 
 def _unit(network: Network, name: str) -> str:
     """Return the unit of a parameter that is the rate constant of mass-action reactions alone."""
-    found = set()
+    found: set[int | None] = set()
     for reaction in network.reactions:
         if name in network.expanded(reaction.rate).symbols():
             is_plain = reaction.kind != "propensity" and str(reaction.rate) == name
-            molecules = [count for _, count in reaction.reactants]
-            is_plain = is_plain and all(isinstance(count, int) for count in molecules)
-            found.add(sum(molecules) if is_plain else None)  # type: ignore[arg-type]
+            molecules = [count for _, count in reaction.reactants if isinstance(count, int)]
+            is_plain = is_plain and len(molecules) == len(reaction.reactants)
+            found.add(sum(molecules) if is_plain else None)
     order = found.pop() if len(found) == 1 else None
     return f" ({_UNITS[order]})" if order is not None and order < len(_UNITS) else ""
 

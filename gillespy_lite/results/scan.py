@@ -162,11 +162,11 @@ class Scan(Recorded):
         if not self.is_grid:
             raise ValueError("these sets are rows of a table, which has no axes; see parameters")
         grid = self.points.reshape(*self.shape, len(self.names))
-        first = [0] * len(self.names)
-        return {
-            name: read_only(grid[(*first[:i], slice(None), *first[i + 1 :], i)])
-            for i, name in enumerate(self.names)
-        }
+        found = {}
+        for i, name in enumerate(self.names):
+            along = np.moveaxis(grid[..., i], i, 0).reshape(self.shape[i], -1)
+            found[name] = read_only(along[:, 0])
+        return found
 
     @property
     def has_condition(self) -> bool:

@@ -12,18 +12,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compilation import compile_network, rate_constant_parts
+from ..compilation import CompiledNetwork, compile_network, rate_constant_parts
 from ..errors import NetworkError
 from ..kernels.arrays import PAIR
 from ..network import Network
 from ..rate_laws import Call, Expression
 from .points import ScanPoints
 
-__all__ = ["SetArrays", "SetNumbers"]
+__all__ = ["SetArrays", "SetNumbers", "compiled_set"]
 
 # Computed by NumPy in one rounding, whatever the length of the array.
 _EXACT = frozenset(("+", "-", "*", "/", "neg", "sqrt", "abs", "min", "max", "if"))
 _EXACT |= {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "floor", "ceil"}
+
+
+def compiled_set(network: Network, points: ScanPoints, j: int) -> CompiledNetwork:
+    """Return the arrays of set `j` of a network.
+
+    Raises
+    ------
+    NetworkError
+        If the set is impossible; the message names it.
+    """
+    relative = points.relative(network, j)
+    try:
+        return compile_network(relative)
+    except NetworkError as error:
+        raise NetworkError(f"in {points.describe(j)}: {error}") from None
 
 
 class SetArrays(NamedTuple):
@@ -47,7 +62,7 @@ class SetNumbers:
 
     def __init__(self, network: Network, points: ScanPoints) -> None:
         self._network, self._points = network, points
-        compiled = compile_network(points.relative(network, 0))
+        compiled = compiled_set(network, points, 0)
         self._arrays = compiled.arrays
         self._initial_state = compiled.initial_state
         self._laws = np.flatnonzero(compiled.arrays.form != PAIR)
@@ -83,7 +98,7 @@ class SetNumbers:
         law_factor[:] = self._arrays.law_factor
         for reaction, expression, divisor in rate_constant_parts(network):
             column = _evaluated(expression, values, n)
-            self._check(~((column >= 0.0) & (column < np.inf)), first)
+            self._check(np.logical_not((column >= 0.0) & (column < np.inf)), first)
             target = coefficient if self._arrays.form[reaction] == PAIR else law_factor
             target[:, reaction] = column / divisor
         coefficient[:, self._laws] = 1.0
@@ -106,6 +121,7 @@ class SetNumbers:
             elif one.name in self._derived:
                 values[one.name] = _evaluated(self._derived[one.name], values, last - first)
             else:
+                assert not isinstance(one.value, Expression)
                 values[one.name] = float(one.value)
         return values
 
@@ -114,8 +130,7 @@ class SetNumbers:
         states = np.empty((last - first, network.n_species + 1), dtype=np.int64)
         if self._derived_initials:
             for j in range(first, last):
-                states[j - first, :-1] = self._relative(j).initial_state
-            states[:, -1] = 1
+                states[j - first] = compiled_set(network, points, j).initial_state
             return states
         states[:] = self._initial_state
         for place, name in enumerate(network.species_names):
@@ -125,22 +140,15 @@ class SetNumbers:
             counts = np.rint(column)
             # What is not plainly a count is looked at by the network itself.
             for row in np.flatnonzero((counts != column) | (counts < 0.0) | (counts > 2.0**52)):
-                counts[row] = self._relative(first + int(row)).initial_state[place]
+                own = compiled_set(network, points, first + int(row))
+                counts[row] = own.initial_state[place]
             states[:, place] = counts.astype(np.int64)
         return states
-
-    def _relative(self, j: int) -> Network:
-        relative = self._points.relative(self._network, j)
-        try:
-            compile_network(relative)
-        except NetworkError as error:
-            raise NetworkError(f"in {self._points.describe(j)}: {error}") from None
-        return relative
 
     def _check(self, is_bad: np.ndarray, first: int) -> None:
         """Have the first bad set say what is wrong with it."""
         for row in np.flatnonzero(is_bad):
-            self._relative(first + int(row))
+            compiled_set(self._network, self._points, first + int(row))
 
 
 def _evaluated(

@@ -39,7 +39,8 @@ class ScanPoints:
         NetworkError
             If it cannot have them; the message names the set.
         """
-        parameters, initials = {}, {}
+        parameters: dict[str, float] = {}
+        initials: dict[str, float] = {}
         for name, value in zip(self.names, self.values[j].tolist(), strict=True):
             (parameters if name in network.parameter_names else initials)[name] = value
         try:

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..compilation import CompiledNetwork, compile_network
 from ..crews import Crew
 from ..dsl import parse_expression
 from ..engines import Engine
-from ..errors import NetworkError, SimulationError
+from ..errors import SimulationError
 from ..gathering import Gatherer, Paths, Statistics, part_of
 from ..jump_compilation import compile_jumps
 from ..kernels.arrays import PAIR, Output
@@ -34,7 +33,7 @@ from ..randomness import entropies_of_sets, entropy_of_words, stream_key, stream
 from ..run_plan import RunPlan
 from ..specialisation import SpecialisedKernel, specialised_kernel, specialised_lanes
 from ..specialisation_source import Varying
-from .numbers import SetArrays, SetNumbers
+from .numbers import SetArrays, SetNumbers, compiled_set
 from .points import ScanPoints
 from .storing import SetPaths, SetStore
 
@@ -88,7 +87,7 @@ class ScanPlan:
                 self.plan = replace(plan, engine=replace(plan.engine, lane_kernel=kernel))
         if self.numbers is None:
             for j in range(points.n_sets):
-                self._compiled(j)
+                compiled_set(network, points, j)
 
     def _varying(self, numbers: SetArrays) -> Varying:
         """Return which numbers are not the same in all sets."""
@@ -112,16 +111,9 @@ class ScanPlan:
             return np.tile(stream_key(self.plan.entropy, name), last - first)
         return stream_keys(self.entropies[first:last], name).ravel()
 
-    def _compiled(self, j: int) -> CompiledNetwork:
-        relative = self.points.relative(self.network, j)
-        try:
-            return compile_network(relative)
-        except NetworkError as error:
-            raise NetworkError(f"in {self.points.describe(j)}: {error}") from None
-
     def set_plan(self, j: int) -> RunPlan:
         """Return the plan of the ordinary run that set `j` is."""
-        plan, compiled = self.plan, self._compiled(j)
+        plan, compiled = self.plan, compiled_set(self.network, self.points, j)
         jumps = compile_jumps(compiled, self._condition) if plan.jumps is not None else None
         start = compiled.initial_state if jumps is None else jumps.initial_state
         entropy, engine = self.entropy(j), plan.engine

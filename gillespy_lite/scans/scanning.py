@@ -18,6 +18,7 @@ from ..rate_laws import Expression
 from ..results import Scan
 from ..run_plan import check_timeout, check_whole, plan_run
 from ..workers import cores
+from .numbers import compiled_set
 from .points import read_points
 from .running import ScanPlan, SetCrew
 from .storing import SetPaths, SetStatistics, SetStore
@@ -209,7 +210,7 @@ def _prepared(
         )
     if not isinstance(common_random_numbers, bool | np.bool_):
         raise TypeError(f"common_random_numbers must be True or False, not {common_random_numbers}")
-    middle = points.relative(network, points.n_sets // 2)
+    middle = compiled_set(network, points, points.n_sets // 2).network
     plan = plan_run(middle, t, every_event=False, n_trajectories=points.n_sets * n, **run)
     if not plan.method.is_stochastic:
         raise MethodError(

@@ -102,23 +102,20 @@ class SobolIndices:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a pandas table, a row for each name; without pandas, `MissingExtraError`."""
-        return plain_table(
-            {
-                "name": list(self.names),
-                "first": self.first,
-                "first_low": self.first_interval[:, 0],
-                "first_high": self.first_interval[:, 1],
-                "total": self.total,
-                "total_low": self.total_interval[:, 0],
-                "total_high": self.total_interval[:, 1],
-            }
-        )
+        heads = ("first", "first_low", "first_high", "total", "total_low", "total_high")
+        columns = dict(zip(heads, self._numbers().tolist(), strict=True))
+        return plain_table({"name": list(self.names), **columns})
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw first-order and total indices with their intervals; return the Axes."""
         from ..plotting import plot_sobol
 
         return plot_sobol(self, ax=ax)
+
+    def _numbers(self) -> FloatArray:
+        """Return both indices, each before its interval, (6, n_names)."""
+        parts = (self.first, *self.first_interval.T, self.total, *self.total_interval.T)
+        return np.stack(parts)
 
     def _summary(self) -> Summary:
         lines = (
@@ -128,9 +125,8 @@ class SobolIndices:
             "noise, taken out here",
         )
         rows = [
-            (name, *map(float, (self.first[i], *self.first_interval[i])))
-            + tuple(map(float, (self.total[i], *self.total_interval[i])))
-            for i, name in enumerate(self.names)
+            (name, *numbers)
+            for name, numbers in zip(self.names, self._numbers().T.tolist(), strict=True)
         ]
         return Summary(lines, ("name", "first", "from", "to", "total", "from", "to"), rows)
 
