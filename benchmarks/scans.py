@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from reporting import machine, machine_line, markdown_table
@@ -37,6 +38,20 @@ def least(clock: Callable[[], float], rounds: int, *runs: Callable[[], object]) 
     return found
 
 
+def loop(
+    network: gl.Network,
+    rates: np.ndarray,
+    chosen: Iterable[int],
+    times: np.ndarray,
+    threads: int,
+    statistics: bool,
+) -> None:
+    """Do what a scan does for some of its sets, one ensemble after the other."""
+    for j in chosen:
+        relative = network.with_parameters(kf=rates[j])
+        gl.ensemble(relative, times, N, rng=j, threads=threads, statistics=statistics)
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,18 +68,8 @@ def main() -> None:
         times, rates = np.linspace(0, end, n_times), np.geomspace(0.001, 0.003, given.sets)
         chosen = range(0, given.sets, max(1, given.sets // given.loop))
 
-        def scan() -> gl.Scan:
-            return gl.scan(network, {"kf": rates}, times, N, rng=1, threads=given.threads)
-
-        def loop(statistics: bool) -> list[object]:
-            return [
-                gl.ensemble(
-                    network.with_parameters(kf=rates[j]), times, N, rng=j, threads=given.threads,
-                    statistics=statistics,
-                )
-                for j in chosen
-            ]  # fmt: skip
-
+        scan = partial(gl.scan, network, {"kf": rates}, times, N, rng=1, threads=given.threads)
+        looped = [network, rates, chosen, times, given.threads]
         found = scan()
         n_events = 0
         for j in (0, given.sets // 2, given.sets - 1):
@@ -73,7 +78,8 @@ def main() -> None:
             assert np.array_equal(one.means, found.means[j])
             assert np.array_equal(one.comoments, found.comoments[j])
             n_events = int(gl.ensemble(found.network_of(j), times, N, **how).n_events.mean())
-        spent = least(clock, given.rounds, scan, lambda: loop(False), lambda: loop(True))
+        loops = [partial(loop, *looped, statistics) for statistics in (False, True)]
+        spent = least(clock, given.rounds, scan, *loops)
         per_set = [1e6 * spent[0] / given.sets, *(1e6 * one / len(chosen) for one in spent[1:])]
         rows.append(
             [

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .network import Network
     from .results import Distribution, Ensemble, EnsembleStatistics, Scan, Trajectory
 
-    Result: TypeAlias = Trajectory | Ensemble | EnsembleStatistics | Scan
+    Result: TypeAlias = Trajectory | Ensemble | EnsembleStatistics
+    Saved: TypeAlias = Result | Distribution | Scan
 
 __all__ = ["main"]
 
@@ -376,7 +377,8 @@ def _add_plot_options(parser: Any) -> None:
         metavar="KIND",
         help="many trajectories: band (default), fan, histogram, phase, overlay (with the rate "
         "equations), hitting (of --stop-when); one: path (default), phase; either: network; a "
-        "saved solution of the master equation: law (default), heatmap, evolution; a saved scan: scan",
+        "saved solution of the master equation: law (default), heatmap, evolution; a saved scan: "
+        "scan",
     )
     parser.add_argument(
         "--names", type=_names, metavar="A,B", help="species, variables and observables to draw"
@@ -772,7 +774,7 @@ def _check_writable(path: str | None) -> None:
 # Pictures ----------------------------------------------------------------------------------------
 
 
-def _default_kind(result: Result | Distribution) -> str:
+def _default_kind(result: Saved) -> str:
     from .results import Distribution, Scan, Trajectory
 
     if isinstance(result, Distribution):
@@ -783,7 +785,7 @@ def _default_kind(result: Result | Distribution) -> str:
 
 
 def _draw(
-    result: Result | Distribution,
+    result: Saved,
     kind: str | None,
     names: Sequence[str] | None,
     at: float | None,

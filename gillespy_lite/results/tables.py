@@ -143,13 +143,9 @@ def scan_dataset(
         dims = tuple(map(free, axes))
         coordinates |= {free(name): values for name, values in axes.items()}
     every = (*dims, "time", "species")
-    return _import_extra(
-        "xarray"
-    ).Dataset(  # type: ignore[no-any-return]
-        {name: (every[: np.ndim(cells)], cells) for name, cells in numbers.items()},
-        coords=coordinates,
-        attrs=_attributes(provenance),
-    )
+    variables = {name: (every[: np.ndim(cells)], cells) for name, cells in numbers.items()}
+    xarray = _import_extra("xarray")
+    return xarray.Dataset(variables, coordinates, _attributes(provenance))  # type: ignore[no-any-return]
 
 
 def _attributes(provenance: Provenance) -> dict[str, str]:

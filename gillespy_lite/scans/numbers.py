@@ -90,7 +90,8 @@ class SetNumbers:
         parameters = np.empty((n, len(values)))
         for place, column in enumerate(values.values()):
             parameters[:, place] = column
-        self._check(~np.isfinite(parameters).all(axis=1), first)
+        is_bad = np.asarray(np.logical_not(np.isfinite(parameters)).any(axis=1))
+        self._check(is_bad, first)
         n_reactions, n_laws = self._arrays.form.size, self._laws.size
         coefficient = np.zeros((n, 4 * -(-n_reactions // 4)))
         coefficient[:, :n_reactions] = self._arrays.coefficient
@@ -98,7 +99,8 @@ class SetNumbers:
         law_factor[:] = self._arrays.law_factor
         for reaction, expression, divisor in rate_constant_parts(network):
             column = _evaluated(expression, values, n)
-            self._check(np.logical_not((column >= 0.0) & (column < np.inf)), first)
+            is_bad = np.logical_not((column >= 0.0) & (column < np.inf))
+            self._check(is_bad, first)
             target = coefficient if self._arrays.form[reaction] == PAIR else law_factor
             target[:, reaction] = column / divisor
         coefficient[:, self._laws] = 1.0
