@@ -50,6 +50,7 @@ from .results import (
     PrecisionReport,
     Provenance,
     QuasiStationaryDistribution,
+    Scan,
     SplittingProbabilities,
     StationaryDistribution,
     SwitchingTimes,
@@ -59,7 +60,16 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting, precision
+    from . import (
+        certification,
+        master_equation,
+        models,
+        moments,
+        ode_rnn,
+        plotting,
+        precision,
+        scans,
+    )
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -95,6 +105,7 @@ if TYPE_CHECKING:
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .precision import ControlledMean, Difference, controlled_mean, difference
+    from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
 
 __all__ = [
@@ -134,7 +145,9 @@ __all__ = [
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Scan",
     "SimulationError",
+    "SobolIndices",
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
@@ -171,8 +184,11 @@ __all__ = [
     "quasi_stationary_distribution",
     "replay",
     "scale_volume",
+    "scan",
+    "scans",
     "simulate",
     "snapshot_likelihood",
+    "sobol",
     "solve_master_equation",
     "solve_moments",
     "splitting_probabilities",
@@ -189,6 +205,7 @@ _HOMES = {
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
     **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
+    **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
         (
             *(
@@ -222,13 +239,8 @@ _HOMES = {
 }
 
 _PACKAGES = {
-    "certification",
-    "master_equation",
-    "models",
-    "moments",
-    "ode_rnn",
-    "plotting",
-    "precision",
+    *("certification", "master_equation", "models", "moments", "ode_rnn", "plotting"),
+    *("precision", "scans"),
 }
 
 

@@ -15,6 +15,7 @@ from .first_passage import FirstPassage, SplittingProbabilities
 from .loading import load
 from .precision import PrecisionReport, PrecisionStep, TargetPrecision
 from .provenance import Provenance
+from .scan import Scan
 from .stationary import QuasiStationaryDistribution, StationaryDistribution, SwitchingTimes
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
@@ -28,6 +29,7 @@ __all__ = [
     "PrecisionStep",
     "Provenance",
     "QuasiStationaryDistribution",
+    "Scan",
     "SplittingProbabilities",
     "StationaryDistribution",
     "SwitchingTimes",

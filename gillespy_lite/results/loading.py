@@ -12,6 +12,7 @@ from .ensemble import Ensemble
 from .files import read_archive
 from .precision import PrecisionReport
 from .provenance import Provenance
+from .scan import Scan
 from .stationary import QuasiStationaryDistribution, StationaryDistribution
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
@@ -22,12 +23,14 @@ _SAVED_CLASSES = {
     saved.__name__: saved
     for saved in (
         *(Trajectory, Ensemble, EnsembleStatistics, Distribution),
-        *(StationaryDistribution, QuasiStationaryDistribution),
+        *(StationaryDistribution, QuasiStationaryDistribution, Scan),
     )
 }
 
 
-def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatistics | Distribution:
+def load(
+    path: str | os.PathLike[str],
+) -> Trajectory | Ensemble | EnsembleStatistics | Distribution | Scan:
     """Read a result that was written by ``save``.
 
     Parameters
@@ -37,7 +40,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatis
 
     Returns
     -------
-    Trajectory, Ensemble, EnsembleStatistics or Distribution
+    Trajectory, Ensemble, EnsembleStatistics, Distribution or Scan
         The same arrays, names, network and provenance that were saved.
 
     Raises
