@@ -33,6 +33,8 @@ class Crew:
     n_threads : int
     chunk_size : int or None
         Trajectories handed to a thread at a time; None adapts it.
+    should_stop : callable
+        Looked at every 50 ms; true ends the work as Ctrl-C would.
 
     Attributes
     ----------
@@ -46,8 +48,9 @@ class Crew:
         gatherer: Gatherer,
         n_threads: int,
         chunk_size: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._plan, self._gatherer = plan, gatherer
+        self._plan, self._gatherer, self._should_stop = plan, gatherer, should_stop
         self._first, self._last = gatherer.first, gatherer.last
         self._n_threads = min(n_threads, self._last - self._first)
         self._deadline = math.inf
@@ -241,6 +244,9 @@ class Crew:
     def _is_late(self) -> bool:
         if time.monotonic() >= self._deadline:
             self.stopped = "timeout"
+            self._halt.set()
+        elif self._should_stop():
+            self.stopped = "interrupt"
             self._halt.set()
         return self._halt.is_set()
 

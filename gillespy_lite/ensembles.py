@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from .crews import Crew
-from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
+from .errors import IncompleteWarning, Interrupted, MethodError
+from .executors import Dispatcher, PortionSizes, trajectory_bytes
 from .gathering import Gatherer, Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
+from .run_orders import RunOrder
 from .run_plan import check_timeout, check_whole, plan_run
 from .simulation import run_trajectory
+from .worker_pools import worker_pool
 from .workers import cores
 
 __all__ = ["ensemble", "replay"]
@@ -44,6 +47,7 @@ def ensemble(
     timeout: float | None = None,
     chunk_size: int | None = None,
     first: int = 0,
+    executor: Any = None,
     **method_options: Any,
 ) -> Ensemble | EnsembleStatistics:
     """Sample independent trajectories of a reaction network on all cores.
@@ -71,7 +75,8 @@ def ensemble(
     seed : optional
         Another name for `rng`.
     threads : int, optional
-        Threads to use; all cores by default.
+        Threads to use; all cores by default. With an `executor`, threads of each of its workers,
+        one by default.
     progress : bool or callable, optional
         True shows a bar; a callable is called as ``progress(done, total)`` in trajectories.
     statistics : bool, optional
@@ -92,10 +97,17 @@ def ensemble(
         Seconds after which the run stops and returns the finished trajectories, with an
         `IncompleteWarning`. These tend to be the ones with fewer events.
     chunk_size : int, optional
-        Trajectories handed to a thread at a time. It changes no result.
+        Trajectories handed to a thread, or to a worker of `executor`, at a time. It changes no
+        result.
     first : int, optional
         Number of the first trajectory: with the same `rng`, trajectories 1000 to 1999 of a run are
         those of another with ``first=1000``. In this way several machines share a run.
+    executor : str, Executor or Client, optional
+        Where trajectories are run: ``"threads"`` of this process, the default; ``"processes"``
+        that are started for this run, one for each core; an executor of `concurrent.futures`, or
+        one with the same ``submit``; or a `distributed.Client` of Dask. It has no influence on the
+        numbers. Portions of about a second's work go to the workers, and what a worker that died
+        was doing is done again.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -120,13 +132,18 @@ def ensemble(
         If a propensity turns negative, unbounded or not a number, a delay or an event makes no
         sense, a variable cannot be integrated further, a count exceeds 2**53, or `max_events` is
         spent; `error.result` holds the finished trajectories.
+    WorkerError
+        If workers of `executor` died again and again, or have another version of the package;
+        `error.result` holds the finished trajectories.
     Interrupted
         On Ctrl-C; `error.result` holds the finished trajectories.
     """
     n, start = check_whole(n, "n", 1), check_whole(first, "first", 0)
     if start + n > _MOST_TRAJECTORIES:
         raise ValueError(f"first + n must be at most 2**62, not {start + n}")
-    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
+    n_threads = check_whole(threads, "threads", 1) if threads is not None else None
+    pool = worker_pool(executor, n_threads or 1)
+    n_threads = n_threads or (cores() if pool is None else 1)
     plan = plan_run(
         network,
         t,
@@ -149,23 +166,37 @@ def ensemble(
     report = reporter(progress, n, "ensemble")
     chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
     gatherer: Gatherer
-    if statistics:
-        n_bins = check_whole(histogram_bins, "histogram_bins", 2)
+    n_bins = check_whole(histogram_bins, "histogram_bins", 2) if statistics else None
+    if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
-    crew = Crew(plan, gatherer, n_threads, chunk)
-    failure: SimulationError | Interrupted | None = crew.work(report, check_timeout(timeout))
-    result: Ensemble | EnsembleStatistics = gatherer.result(crew.stopped)
-    if crew.stopped == "interrupt":
+    seconds = check_timeout(timeout)
+    failure: BaseException | None
+    if pool is None:
+        crew = Crew(plan, gatherer, n_threads, chunk)
+        failure, stopped = crew.work(report, seconds), crew.stopped
+    else:
+        order = RunOrder.of(plan, n_bins)
+        sizes = PortionSizes(gatherer.unit, trajectory_bytes(order), chunk)
+        dispatcher = Dispatcher(pool, plan, order, sizes, n_threads)
+        failure = dispatcher.work(
+            [(start, start + n)],
+            lambda first, last, portion: gatherer.add(portion),
+            report,
+            seconds,
+        )
+        stopped = dispatcher.stopped
+    result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
+    if stopped == "interrupt":
         failure = Interrupted(
             f"interrupted; the {gatherer.n_complete()} finished trajectories of {n} are in the "
             "error's .result"
         )
     if failure is not None:
-        failure.result = result
+        failure.result = result  # type: ignore[attr-defined]
         raise failure
-    if crew.stopped == "timeout":
+    if stopped == "timeout":
         warnings.warn(
             f"timeout: {gatherer.n_complete()} of {n} trajectories are finished; the others are "
             "left out, which favours trajectories with fewer events",

@@ -24,6 +24,7 @@ __all__ = [
     "ParseError",
     "SimulationError",
     "StoreError",
+    "WorkerError",
 ]
 
 
@@ -97,6 +98,10 @@ class CountOverflowError(SimulationError):
 
 class EventLimitError(SimulationError):
     """A trajectory needed more events than ``max_events`` allows."""
+
+
+class WorkerError(SimulationError):
+    """Workers of an executor that died time and again, or do not have this package."""
 
 
 class NotEnoughMemoryError(GillespyLiteError, MemoryError):

@@ -46,6 +46,7 @@ LAYERS = [
         "interruption",
         *["method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
+        *["portion_tasks", "worker_pools", "executors"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
         *["certification", "warmup"],
     ],
@@ -89,7 +90,7 @@ FACADES = {
 # Loaded where they are used: each costs more than the package itself.
 LATE = {
     *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
-    *{"libsbml", "antimony", "gillespy2"},
+    *{"libsbml", "antimony", "gillespy2", "distributed"},
 }
 
 
