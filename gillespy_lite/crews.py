@@ -10,12 +10,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import numpy as np
 
-from .errors import SimulationError
+from .errors import NotEnoughMemoryError, SimulationError
 from .gathering import Gatherer, part_of
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
+from .memory import memory_ran_short
 from .pace import STANDSTILL, Pace
 from .run_plan import RunPlan, trouble
 
@@ -70,7 +71,7 @@ class Crew:
 
     def work(
         self, report: Callable[[float], None], timeout: float = math.inf
-    ) -> SimulationError | None:
+    ) -> SimulationError | NotEnoughMemoryError | None:
         """Do it all; return the error of the first trajectory that could not go on.
 
         Parameters
@@ -91,6 +92,10 @@ class Crew:
             self._halt.set()
             self.stopped = "interrupt"
             return None
+        except MemoryError as error:
+            self._halt.set()
+            self.stopped = "error"
+            return memory_ran_short(error)
         if self._trouble is not None:
             self.stopped = "error"
             return self._trouble[1]
@@ -99,9 +104,15 @@ class Crew:
     def _many_workers(self, report: Callable[[float], None]) -> None:
         with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
             try:
-                pending = {
-                    pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
-                }
+                pending = set()
+                for worker in range(self._n_threads):
+                    try:
+                        pending.add(pool.submit(self._one_worker, worker, None))
+                    except RuntimeError:
+                        # The system allows no more threads: those that there are do all of it.
+                        if not pending:
+                            self._one_worker(worker, report)
+                        break
                 while pending:
                     done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
                     for future in done:

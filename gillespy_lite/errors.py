@@ -105,7 +105,10 @@ class WorkerError(SimulationError):
 
 
 class NotEnoughMemoryError(GillespyLiteError, MemoryError):
-    """The result would not fit into memory; refused before the run starts."""
+    """The result would not fit into memory; refused before the run starts.
+
+    Where memory runs short during an ensemble all the same, `result` has what is finished.
+    """
 
 
 class Interrupted(KeyboardInterrupt):

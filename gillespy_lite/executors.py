@@ -26,8 +26,9 @@ from .worker_pools import Pool
 
 __all__ = ["Dispatcher", "PortionSizes", "trajectory_bytes"]
 
-# A portion that was lost so often is not given out again.
-MOST_TRIES = 4
+# A portion that was lost so often is not given out again; before any came back, it must be the
+# workers themselves that cannot live.
+_MOST_TRIES, _MOST_FIRST_TRIES = 4, 2
 
 _GOOD_SECONDS = 1.0  # of a portion: long beside the 1 to 10 ms of handing it out
 _LEAST_SECONDS = 0.02  # of the last portions, which are short so that the workers end together
@@ -266,12 +267,12 @@ class Dispatcher:
             return
         portion.n_tries += 1
         where = f"trajectories {portion.first} to {portion.last - 1}"
-        if portion.n_tries >= MOST_TRIES:
+        if portion.n_tries >= (_MOST_TRIES if self._n_done else _MOST_FIRST_TRIES):
             lost = WorkerError(
-                f"{self._pool.name}: the workers of {where} were lost {MOST_TRIES} times, the last "
-                f"time by {type(error).__name__}: {error}. They may run out of memory, or die as "
-                "they start: a script must start its work under `if __name__ == '__main__':`, and "
-                f"workers must be able to import gillespy_lite. {_KEPT}"
+                f"{self._pool.name}: the workers of {where} were lost {portion.n_tries} times, the "
+                f"last time by {type(error).__name__}: {error}. They may run out of memory, or die "
+                "as they start: a script must start its work under `if __name__ == '__main__':`, "
+                f"and workers must be able to import gillespy_lite. {_KEPT}"
             )
             lost.__cause__ = error
             self._give_up(portion, lost)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .crews import Crew
-from .errors import SimulationError
+from .errors import NotEnoughMemoryError, SimulationError
 from .gathering import Portion
 from .run_orders import RunOrder
 from .version import STREAM_VERSION, __version__
@@ -58,7 +58,7 @@ class PortionReport:
         Trajectories that are finished; all, unless `stopped` or `failure` says why not.
     stopped : str or None
         "timeout", "interrupt" or "error".
-    failure : SimulationError or None
+    failure : SimulationError, NotEnoughMemoryError or None
         Of the first trajectory that could not go on.
     seconds : float
         That the trajectories took, without loading or compiling kernels.
@@ -69,7 +69,7 @@ class PortionReport:
     portion: Portion
     n_complete: int
     stopped: str | None
-    failure: SimulationError | None
+    failure: SimulationError | NotEnoughMemoryError | None
     seconds: float
     package_version: str = __version__
     stream_version: int = STREAM_VERSION
@@ -127,6 +127,7 @@ def _dask_cancelled() -> Callable[[], bool]:
                 task = tasks.get(key)
                 return task is None or task.state == "cancelled"
 
-            if not cancelled():
-                return cancelled
+            # It may be cancelled already: the kernel was loaded first.
+            cancelled()
+            return cancelled
     return lambda: False
