@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from .crews import Crew
-from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
+from .errors import (
+    IncompleteWarning,
+    Interrupted,
+    MethodError,
+    SimulationError,
+    StoreWriteError,
+)
 from .gathering import Gatherer, Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
+from .portion_runs import run_into_store
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
 from .run_plan import check_timeout, check_whole, plan_run
 from .simulation import run_trajectory
+from .stores.writing import stored_order
 from .workers import cores
 
 __all__ = ["ensemble", "replay"]
@@ -44,6 +53,7 @@ def ensemble(
     timeout: float | None = None,
     chunk_size: int | None = None,
     first: int = 0,
+    store: str | os.PathLike[str] | None = None,
     **method_options: Any,
 ) -> Ensemble | EnsembleStatistics:
     """Sample independent trajectories of a reaction network on all cores.
@@ -96,6 +106,12 @@ def ensemble(
     first : int, optional
         Number of the first trajectory: with the same `rng`, trajectories 1000 to 1999 of a run are
         those of another with ``first=1000``. In this way several machines share a run.
+    store : str or path-like, optional
+        A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
+        are kept on disk while the run goes on. The same call takes from it what is there and
+        computes what is missing, after whatever ended the last one; a larger `n` adds to it. The
+        result is that of a run without a store, to the last bit. Without `rng`, the store's
+        is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -121,12 +137,21 @@ def ensemble(
         sense, a variable cannot be integrated further, a count exceeds 2**53, or `max_events` is
         spent; `error.result` holds the finished trajectories.
     Interrupted
-        On Ctrl-C; `error.result` holds the finished trajectories.
+        On Ctrl-C, with a store also on SIGTERM; `error.result` holds the finished trajectories.
+    StoreError
+        If the store holds another run (the message says in what it differs), or another run
+        writes to it (`StoreLockedError`).
+    StoreWriteError
+        If the disk is full, or the store must not be written to; `error.result` holds the
+        finished trajectories.
     """
     n, start = check_whole(n, "n", 1), check_whole(first, "first", 0)
     if start + n > _MOST_TRAJECTORIES:
         raise ValueError(f"first + n must be at most 2**62, not {start + n}")
     n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
+    if store is not None and rng is None and seed is None:
+        stored = stored_order(store)
+        rng = None if stored is None else stored.entropy
     plan = plan_run(
         network,
         t,
@@ -148,27 +173,46 @@ def ensemble(
         )
     report = reporter(progress, n, "ensemble")
     chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
+    n_bins = check_whole(histogram_bins, "histogram_bins", 2) if statistics else None
     gatherer: Gatherer
-    if statistics:
-        n_bins = check_whole(histogram_bins, "histogram_bins", 2)
+    if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
-    crew = Crew(plan, gatherer, n_threads, chunk)
-    failure: SimulationError | Interrupted | None = crew.work(report, check_timeout(timeout))
-    result: Ensemble | EnsembleStatistics = gatherer.result(crew.stopped)
-    if crew.stopped == "interrupt":
+    failure: SimulationError | Interrupted | StoreWriteError | None
+    kept, interrupted = "", "interrupted"
+    if store is None:
+        crew = Crew(plan, gatherer, n_threads, chunk)
+        failure, stopped = crew.work(report, check_timeout(timeout)), crew.stopped
+    else:
+        run = run_into_store(
+            store,
+            plan,
+            n_bins,
+            gatherer,
+            n_threads=n_threads,
+            chunk_size=chunk,
+            report=report,
+            timeout=check_timeout(timeout),
+        )
+        failure, stopped, interrupted = run.failure, run.stopped, run.signal
+        kept = (
+            f". The store {os.fspath(store)!r} has {run.n_stored} of them; the same call goes on "
+            "from there"
+        )
+    result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
+    if stopped == "interrupt":
         failure = Interrupted(
-            f"interrupted; the {gatherer.n_complete()} finished trajectories of {n} are in the "
-            "error's .result"
+            f"{interrupted}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
+            f"error's .result{kept}"
         )
     if failure is not None:
         failure.result = result
         raise failure
-    if crew.stopped == "timeout":
+    if stopped == "timeout":
         warnings.warn(
             f"timeout: {gatherer.n_complete()} of {n} trajectories are finished; the others are "
-            "left out, which favours trajectories with fewer events",
+            f"left out, which favours trajectories with fewer events{kept}",
             IncompleteWarning,
             stacklevel=2,
         )

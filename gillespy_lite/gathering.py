@@ -22,7 +22,7 @@ from .moment_tree import Moments, MomentTree, block_moments
 from .results import Ensemble, EnsembleStatistics
 from .run_plan import RunPlan, is_complete
 
-__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "part_of"]
+__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "block_size", "part_of"]
 
 # Arrays by name, int64 or float64; see `Paths.portion` and `Statistics.portion`.
 Portion = dict[str, np.ndarray]
@@ -77,6 +77,11 @@ def part_of(output: Output, first: int, last: int) -> Output:
     )
 
 
+def block_size(n_times: int, n_columns: int) -> int:
+    """Return how many trajectories statistics take together."""
+    return max(1, min(256, 2**22 // (8 * n_times * n_columns)))
+
+
 class Paths:
     """Keeps every trajectory."""
 
@@ -109,6 +114,10 @@ class Paths:
     def n_complete(self) -> int:
         """Return how many trajectories are finished."""
         return int(is_complete(self._output.outcome).sum())
+
+    def finished(self, first: int, last: int) -> np.ndarray:
+        """Return which of trajectories first, ..., last - 1 are finished, bool."""
+        return is_complete(self._output.outcome[first - self.first : last - self.first])
 
     def portion(self) -> Portion:
         """Return the finished trajectories.
@@ -185,7 +194,7 @@ class Statistics:
         k = n_species + len(plan.observables)
         # The blocks are a function of what is recorded alone, so that the sums are added in the
         # same order whatever the threads and chunks: results agree to the last bit.
-        self.unit = max(1, min(256, 2**22 // (8 * n_times * k)))
+        self.unit = block_size(n_times, k)
         depth = math.ceil(math.log2(n / self.unit + 1)) + n_threads
         moments = n_times * (k * k + 3 * k)
         bins = n_times * n_species * (n_bins + 1)

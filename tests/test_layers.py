@@ -45,7 +45,7 @@ LAYERS = [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
         *["method_choice", "engines", "run_plan"],
-        *["gathering", "crews", "run_orders"],
+        *["gathering", "crews", "run_orders", "stores", "portion_runs"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
         *["certification", "warmup"],
     ],
