@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import numpy as np
 
 from .errors import SimulationError
-from .gathering import Gatherer, part_of
+from .gathering import Taker, part_of
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
@@ -28,7 +28,7 @@ class Crew:
     Parameters
     ----------
     plan : RunPlan
-    gatherer : Gatherer
+    gatherer : Taker
         Says which trajectories, and takes them.
     n_threads : int
     chunk_size : int or None
@@ -45,7 +45,7 @@ class Crew:
     def __init__(
         self,
         plan: RunPlan,
-        gatherer: Gatherer,
+        gatherer: Taker,
         n_threads: int,
         chunk_size: int | None = None,
     ) -> None:

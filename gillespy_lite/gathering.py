@@ -22,14 +22,14 @@ from .moment_tree import Moments, MomentTree, block_moments
 from .results import Ensemble, EnsembleStatistics
 from .run_plan import RunPlan, is_complete
 
-__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "block_size", "part_of"]
+__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "Taker", "block_size", "part_of"]
 
 # Arrays by name, int64 or float64; see `Paths.portion` and `Statistics.portion`.
 Portion = dict[str, np.ndarray]
 
 
-class Gatherer(Protocol):
-    """Takes the trajectories first, ..., last - 1 of a run."""
+class Taker(Protocol):
+    """Takes trajectories among first, ..., last - 1 of a run from the threads that run them."""
 
     first: int
     last: int
@@ -46,6 +46,10 @@ class Gatherer(Protocol):
 
     def take(self, worker: int, first: int, output: Output) -> None:
         """Take the finished rows of what `rows` returned, the first of which is `first`."""
+
+
+class Gatherer(Taker, Protocol):
+    """Takes the trajectories first, ..., last - 1 of a run, and has them."""
 
     def n_complete(self) -> int:
         """Return how many trajectories are finished."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from .crews import Crew
 from .errors import SimulationError, StoreWriteError
-from .gathering import Gatherer, Paths, Statistics, part_of
+from .gathering import Gatherer, Paths, Statistics, Taker, part_of
 from .kernels.arrays import Output
 from .run_orders import RunOrder
 from .run_plan import RunPlan
@@ -160,7 +160,7 @@ class _StoringPace:
 class _Collector:
     """Stores what is finished of a range while the rest is computed."""
 
-    gatherer: Gatherer  # takes the trajectories of the range
+    gatherer: Taker  # of the trajectories of the range
 
     def collect(self, crew: Crew) -> None:
         """Store what is finished, if it is time to."""

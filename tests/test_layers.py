@@ -50,7 +50,7 @@ LAYERS = [
         *["certification", "warmup"],
     ],
     ["models", "plotting"],
-    ["explanation", "cli", "__main__"],
+    ["explanation", "store_commands", "cli", "__main__"],
 ]
 PLACE = {
     name: (layer, order) for layer, names in enumerate(LAYERS) for order, name in enumerate(names)
@@ -89,7 +89,7 @@ FACADES = {
 # Loaded where they are used: each costs more than the package itself.
 LATE = {
     *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
-    *{"libsbml", "antimony", "gillespy2"},
+    *{"libsbml", "antimony", "gillespy2", "zarr", "netCDF4", "pyarrow"},
 }
 
 

@@ -81,7 +81,7 @@ def read_chunk(path: Path, order: RunOrder, portion: Range) -> Portion:
         raise StoreError(
             f"{name!r} belongs to another run than the store that it lies in; move it away"
         )
-    if (header.get("first"), header.get("last")) != portion:
+    if [header.get("first"), header.get("last")] != list(portion):
         raise DamagedFileError(
             f"{name!r} holds trajectories {header.get('first')} to {header.get('last')} - 1: "
             "its name was changed"
@@ -91,7 +91,8 @@ def read_chunk(path: Path, order: RunOrder, portion: Range) -> Portion:
         arrays["indices"] = indices
         if order.stop_when is None:
             arrays["hitting_times"] = np.full(portion.n, np.nan)
-        n, names = indices.size, ("counts", "values", "hitting_times", "n_events")
+        n = portion.n
+        names: tuple[str, ...] = ("counts", "values", "hitting_times", "n_events")
     else:
         if order.stop_when is not None:
             arrays["indices"] = indices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Range", "cut", "gaps", "missing", "outermost", "shown", "union", "usable"]
@@ -57,8 +58,9 @@ def gaps(wanted: Range, have: Iterable[Range]) -> list[Range]:
 def usable(stored: Iterable[Range], wanted: Range, unit: int | None) -> list[Range]:
     """Return the stored portions that a run of `wanted` can take, none of them twice.
 
-    Kept trajectories (`unit` None) are taken one by one. Of statistics, whole portions are: those that
-    lie inside and end where a run of `wanted` ends its blocks, in multiples of `unit`, or itself.
+    Kept trajectories (`unit` None) are taken one by one. Of statistics, whole portions are: those
+    that lie inside and end where a run of `wanted` ends its blocks, in multiples of `unit`, or
+    itself.
     """
     if unit is None:
         return sorted(one for one in stored if one.overlap(wanted))
@@ -98,7 +100,7 @@ def cut(whole: Range, unit: int, edges: Iterable[int] = ()) -> list[Range]:
     """Return a range cut into whole blocks and the parts of blocks at its ends, and at `edges`."""
     inner = {rounded_up(whole.first, unit), whole.last // unit * unit, *edges}
     places = [whole.first, *sorted(e for e in inner if whole.first < e < whole.last), whole.last]
-    return [Range(first, last) for first, last in zip(places, places[1:], strict=False)]
+    return [Range(first, last) for first, last in pairwise(places)]
 
 
 def rounded_up(number: int, unit: int) -> int:

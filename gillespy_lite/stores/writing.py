@@ -27,6 +27,7 @@ import numpy as np
 from ..errors import DamagedFileError, StoreError, StoreWarning, StoreWriteError
 from ..gathering import Gatherer, Portion, block_size
 from ..memory import shown_size
+from ..results.files import replacing
 from ..run_orders import RunOrder
 from .chunks import narrowed, order_in, read_chunk, without_what_follows, write_chunk
 from .folder import Folder
@@ -98,12 +99,13 @@ def check_order(name: str, stored: RunOrder, wanted: RunOrder) -> None:
 
 
 def fill_unlocked(path: str | os.PathLike[str], order: RunOrder, gatherer: Gatherer) -> list[Range]:
-    """Take a run from a store that has all of it, without a lock, also where nothing may be written.
+    """Take a run from a store that has all of it: without a lock, also where nothing may change.
 
     Returns what was taken: nothing where something is missing, less than all where something turns
     out to be damaged.
     """
-    folder, wanted, taken = Folder(path), Range(gatherer.first, gatherer.last), []
+    folder, wanted = Folder(path), Range(gatherer.first, gatherer.last)
+    taken: list[Range] = []
     try:
         if folder.read_manifest().order != order:
             return []
@@ -203,7 +205,8 @@ class StoreWriter:
     def fill(self, gatherer: Gatherer, taken: Iterable[Range] = ()) -> list[Range]:
         """Give the stored trajectories of a run to its gatherer; return what is missing.
 
-        What was `taken` before is left out. Damaged chunks are removed with a warning, and are missing then.
+        What was `taken` before is left out. Damaged chunks are removed with a warning, and are
+        missing then.
 
         Raises
         ------
@@ -267,6 +270,26 @@ class StoreWriter:
         now = time.monotonic()
         seconds, self._put_at = now - self._put_at, now
         self._queue.put((new, without_what_follows(self._order, portion), seconds))
+
+    def copy(self, source: Folder, portion: Range) -> None:
+        """Copy a chunk of another store of the same run, after it was checked.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is damaged.
+        StoreWriteError
+            If it cannot be written.
+        """
+        path = source.chunk_path(portion)
+        read_chunk(path, self._order, portion)
+        contents = path.read_bytes()
+        try:
+            with replacing(self._folder.chunk_path(portion)) as file:
+                file.write(contents)
+        except OSError as error:
+            raise self._cannot_write(error, len(contents)) from error
+        self._stored = sorted([*self._stored, portion])
 
     def check(self) -> None:
         """Raise the error of a portion that could not be written."""
