@@ -99,7 +99,8 @@ class Paths:
             require_memory(
                 8 * n * (plan.times.size * n_columns + 3),
                 "ask for statistics=True (memory does not grow with n), fewer outputs=, fewer "
-                "sampling times, or fewer trajectories",
+                "sampling times, or fewer trajectories; or keep them on disk only, with "
+                "open_store(path).extend(n), and read them by pieces",
             )
             output = plan.output(n)
         self._output = output

@@ -33,8 +33,10 @@ __all__ = ["StoredRun", "run_into_store", "terminations_as_interrupts"]
 # enough to be worth a file. It grows with the time that the run has taken so far.
 _LEAST_SECONDS, _MOST_SECONDS = 0.25, 5.0
 _SHARE_OF_THE_TIME = 1 / 30
-# Of statistics, a portion is the larger the more it costs to write.
+# Of statistics, a portion is the larger the more it costs to write; a thread hands in what took it
+# so many seconds in lanes at most, or one block.
 _WORK_PER_WRITING = 30
+_SECONDS_IN_LANES = 5.0
 # Most of kept trajectories in a file, as they are in memory.
 _MOST_BYTES = 2**26
 # After so many seconds also finished trajectories behind one that takes long are stored.
@@ -109,7 +111,7 @@ def run_into_store(
                 pace = _StoringPace(store)
                 for hole in holes:
                     done = gatherer.n_complete()
-                    collector = _collector(plan, gatherer, hole, store, pace)
+                    collector = _collector(plan, gatherer, hole, store, pace, n_threads)
                     crew = Crew(plan, collector.gatherer, n_threads, chunk_size)
 
                     def watch(crew: Crew = crew, collector: _Collector = collector) -> None:
@@ -172,12 +174,17 @@ class _Collector:
 
 
 def _collector(
-    plan: RunPlan, whole: Gatherer, hole: Range, store: StoreWriter, pace: _StoringPace
+    plan: RunPlan,
+    whole: Gatherer,
+    hole: Range,
+    store: StoreWriter,
+    pace: _StoringPace,
+    n_threads: int,
 ) -> _Collector:
     if isinstance(whole, Paths):
         return _PathCollector(plan, whole.part(*hole), store, pace)
     assert isinstance(whole, Statistics)
-    return _StatisticsCollector(plan, whole, hole, store, pace)
+    return _StatisticsCollector(whole, hole, store, pace, n_threads)
 
 
 class _PathCollector(_Collector):
@@ -249,16 +256,14 @@ class _StatisticsCollector(_Collector):
 
     def __init__(
         self,
-        plan: RunPlan,
         whole: Statistics,
         hole: Range,
         store: StoreWriter,
         pace: _StoringPace,
+        n_threads: int,
     ) -> None:
         self._whole, self._store = whole, store
-        # Lanes hand in several blocks together.
-        at_once = whole.unit if plan.engine.lanes is None else whole.rows_at_once(hole.n, 1)
-        self.gatherer = self._portions = _Portions(whole, hole, pace, at_once // whole.unit)
+        self.gatherer = self._portions = _Portions(whole, hole, pace, n_threads)
 
     def collect(self, crew: Crew) -> None:
         self.collect_finished()
@@ -290,7 +295,7 @@ class _Portions:
 
     is_in_place = False
 
-    def __init__(self, whole: Statistics, hole: Range, pace: _StoringPace, n_blocks: int) -> None:
+    def __init__(self, whole: Statistics, hole: Range, pace: _StoringPace, n_threads: int) -> None:
         self.first, self.last = hole
         self.unit = whole.unit
         self._whole, self._pace = whole, pace
@@ -298,7 +303,8 @@ class _Portions:
         self._started, self._n_taken = time.monotonic(), 0
         self._open: list[Statistics] = []
         self._next = self.first
-        self._n_blocks = n_blocks  # of the next portion
+        self._n_threads = n_threads
+        self._n_blocks = 1  # of the next portion
         # Refused now where memory would not do, not when the run is under way.
         self._add_portion()
 
@@ -306,7 +312,12 @@ class _Portions:
         return self._whole.rows(first, last)
 
     def rows_at_once(self, n: int, n_threads: int) -> int:
-        return self._whole.rows_at_once(n, n_threads)
+        rows = self.unit  # until it is known how long they take
+        if self._n_taken:
+            spent = (time.monotonic() - self._started) * self._n_threads
+            affordable = _SECONDS_IN_LANES * self._n_taken / max(1e-3, spent)
+            rows *= max(1, int(affordable) // self.unit)
+        return min(rows, self._whole.rows_at_once(n, n_threads))
 
     def take(self, worker: int, first: int, output: Output) -> None:
         last = first + output.outcome.size

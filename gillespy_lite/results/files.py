@@ -50,6 +50,7 @@ NARROW_DTYPES = (
     *(np.dtype(name) for name in ("u1", "<u2", "<u4", "i1", "<i2", "<i4")),
 )
 _CHUNK = 1 << 20  # bytes read at a time
+_WRITTEN_AT_ONCE = 1 << 24  # bytes
 # Level 1 is several times faster than the usual 6, and counts shrink almost as much.
 _COMPRESSION_LEVEL = 1
 _CSV_ROWS_PER_WRITE = 4096
@@ -88,7 +89,13 @@ def write_archive(
                 plain = np.ascontiguousarray(array, dtype=dtype)
                 info = _member(f"{name}.npy", compressed)
                 with archive.open(info, "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, plain, allow_pickle=False)
+                    np.lib.format.write_array_header_1_0(
+                        member, np.lib.format.header_data_from_array_1_0(plain)
+                    )
+                    # As it lies in memory: `numpy.lib.format.write_array` would copy it first.
+                    data = plain.reshape(-1).view(np.uint8)
+                    for start in range(0, data.size, _WRITTEN_AT_ONCE):
+                        member.write(data[start : start + _WRITTEN_AT_ONCE])
             archive.comment = _DIGEST_LABEL + b"0" * _DIGEST_LENGTH
         sealed_length = file.tell() - _DIGEST_LENGTH
         digest = _digest_of_beginning(file, sealed_length)

@@ -94,6 +94,11 @@ def read_chunk(path: Path, order: RunOrder, portion: Range) -> Portion:
         n = portion.n
         names: tuple[str, ...] = ("counts", "values", "hitting_times", "n_events")
     else:
+        # Histograms are added up; sums need more room than their terms.
+        arrays = {
+            key: array.astype(np.int64) if array.dtype.kind in "iu" else array
+            for key, array in arrays.items()
+        }
         if order.stop_when is not None:
             arrays["indices"] = indices
         n = arrays["levels"].size if "levels" in arrays else 0

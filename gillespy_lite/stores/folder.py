@@ -103,7 +103,10 @@ class Folder:
     def ranges(self) -> list[Range]:
         """Return the portions that are there, in order."""
         found = []
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.chunks_path) as entries:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(self.chunks_path) as entries,
+        ):
             for entry in entries:
                 match = _CHUNK_NAME.fullmatch(entry.name)
                 if match and int(match[1]) <= int(match[2]):
@@ -153,7 +156,7 @@ class Folder:
         name = os.fspath(self.manifest_path)
         try:
             contents = json.loads(self.manifest_path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise DamagedFileError(f"{name!r} is missing") from None
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(f"{name!r} is damaged: {error}") from error
