@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
+    from .stores import Store, merge_stores, open_store
 
 __all__ = [
     "METHODS",
@@ -133,6 +134,7 @@ __all__ = [
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
+    "Store",
     "SwitchingTimes",
     "TauLeaping",
     "Trajectory",
@@ -152,11 +154,13 @@ __all__ = [
     "load",
     "master_equation",
     "master_equation_sensitivities",
+    "merge_stores",
     "models",
     "moment_equations",
     "moments",
     "nothing",
     "ode_rnn",
+    "open_store",
     "plotting",
     "product_form",
     "propensity",
@@ -179,6 +183,7 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
+    **dict.fromkeys(("Store", "merge_stores", "open_store"), "stores"),
     **dict.fromkeys(("Certificate", "certify"), "certification"),
     **dict.fromkeys(
         (

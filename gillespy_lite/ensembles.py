@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from .crews import Crew
 from .errors import IncompleteWarning, Interrupted, MethodError
-from .executors import Dispatcher, PortionSizes, trajectory_bytes
+from .executors import compute_elsewhere
 from .gathering import Gatherer, Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
+from .portion_runs import run_into_store
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
-from .run_orders import RunOrder
 from .run_plan import check_timeout, check_whole, plan_run
 from .simulation import run_trajectory
+from .stores.writing import stored_order
 from .worker_pools import worker_pool
 from .workers import cores
 
@@ -48,6 +50,7 @@ def ensemble(
     chunk_size: int | None = None,
     first: int = 0,
     executor: Any = None,
+    store: str | os.PathLike[str] | None = None,
     **method_options: Any,
 ) -> Ensemble | EnsembleStatistics:
     """Sample independent trajectories of a reaction network on all cores.
@@ -108,6 +111,12 @@ def ensemble(
         one with the same ``submit``; or a `distributed.Client` of Dask. It has no influence on the
         numbers. Portions of about a second's work go to the workers, and what a worker that died
         was doing is done again.
+    store : str or path-like, optional
+        A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
+        are kept on disk while the run goes on. The same call takes from it what is there and
+        computes what is missing, after whatever ended the last one; a larger `n` adds to it. The
+        result is that of a run without a store, to the last bit. Without `rng`, the store's
+        is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -136,7 +145,13 @@ def ensemble(
         If workers of `executor` died again and again, or have another version of the package;
         `error.result` holds the finished trajectories.
     Interrupted
-        On Ctrl-C; `error.result` holds the finished trajectories.
+        On Ctrl-C, with a store also on SIGTERM; `error.result` holds the finished trajectories.
+    StoreError
+        If the store holds another run (the message says in what it differs), or another run
+        writes to it (`StoreLockedError`).
+    StoreWriteError
+        If the disk is full, or the store must not be written to; `error.result` holds the
+        finished trajectories.
     """
     n, start = check_whole(n, "n", 1), check_whole(first, "first", 0)
     if start + n > _MOST_TRAJECTORIES:
@@ -144,6 +159,9 @@ def ensemble(
     n_threads = check_whole(threads, "threads", 1) if threads is not None else None
     pool = worker_pool(executor, n_threads or 1)
     n_threads = n_threads or (cores() if pool is None else 1)
+    if store is not None and rng is None and seed is None:
+        stored = stored_order(store)
+        rng = None if stored is None else stored.entropy
     plan = plan_run(
         network,
         t,
@@ -165,33 +183,51 @@ def ensemble(
         )
     report = reporter(progress, n, "ensemble")
     chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
-    gatherer: Gatherer
     n_bins = check_whole(histogram_bins, "histogram_bins", 2) if statistics else None
+    gatherer: Gatherer
     if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
     seconds = check_timeout(timeout)
     failure: BaseException | None
-    if pool is None:
+    kept, interrupted = "", "interrupted"
+    if store is not None:
+        run = run_into_store(
+            store,
+            plan,
+            n_bins,
+            gatherer,
+            pool=pool,
+            n_threads=n_threads,
+            chunk_size=chunk,
+            report=report,
+            timeout=seconds,
+        )
+        failure, stopped, interrupted = run.failure, run.stopped, run.signal
+        kept = (
+            f". The store {os.fspath(store)!r} has {run.n_stored} of them; the same call goes on "
+            "from there"
+        )
+    elif pool is not None:
+        failure, stopped = compute_elsewhere(
+            pool,
+            plan,
+            n_bins,
+            gatherer,
+            n_threads=n_threads,
+            chunk_size=chunk,
+            report=report,
+            timeout=seconds,
+        )
+    else:
         crew = Crew(plan, gatherer, n_threads, chunk)
         failure, stopped = crew.work(report, seconds), crew.stopped
-    else:
-        order = RunOrder.of(plan, n_bins)
-        sizes = PortionSizes(gatherer.unit, trajectory_bytes(order), chunk)
-        dispatcher = Dispatcher(pool, plan, order, sizes, n_threads)
-        failure = dispatcher.work(
-            [(start, start + n)],
-            lambda first, last, portion: gatherer.add(portion),
-            report,
-            seconds,
-        )
-        stopped = dispatcher.stopped
     result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
     if stopped == "interrupt":
         failure = Interrupted(
-            f"interrupted; the {gatherer.n_complete()} finished trajectories of {n} are in the "
-            "error's .result"
+            f"{interrupted}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
+            f"error's .result{kept}"
         )
     if failure is not None:
         failure.result = result  # type: ignore[attr-defined]
@@ -199,7 +235,7 @@ def ensemble(
     if stopped == "timeout":
         warnings.warn(
             f"timeout: {gatherer.n_complete()} of {n} trajectories are finished; the others are "
-            "left out, which favours trajectories with fewer events",
+            f"left out, which favours trajectories with fewer events{kept}",
             IncompleteWarning,
             stacklevel=2,
         )

@@ -24,6 +24,9 @@ __all__ = [
     "ParseError",
     "SimulationError",
     "StoreError",
+    "StoreLockedError",
+    "StoreWarning",
+    "StoreWriteError",
     "WorkerError",
 ]
 
@@ -142,6 +145,28 @@ class DamagedFileError(GillespyLiteError, ValueError):
 
 class StoreError(GillespyLiteError, ValueError):
     """Stored trajectories that do not belong to the run that is asked for."""
+
+
+class StoreLockedError(StoreError):
+    """A store that another run is writing to."""
+
+
+class StoreWriteError(GillespyLiteError, OSError):
+    """A store that could not be written to: a full disk, a folder that may not be changed, ...
+
+    Attributes
+    ----------
+    result : Ensemble, EnsembleStatistics or None
+        The finished trajectories, also those that could not be stored.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class StoreWarning(UserWarning):
+    """Something in a store was damaged, and is computed again."""
 
 
 class MissingExtraError(GillespyLiteError, ImportError):

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from .errors import WorkerError
-from .gathering import Portion
+from .gathering import Gatherer, Portion
 from .interruption import interrupts_held
 from .portion_tasks import PortionReport, PortionTask
 from .run_orders import RunOrder
@@ -24,7 +24,7 @@ from .run_plan import RunPlan
 from .version import STREAM_VERSION, __version__
 from .worker_pools import Pool
 
-__all__ = ["Dispatcher", "PortionSizes", "trajectory_bytes"]
+__all__ = ["Dispatcher", "PortionSizes", "compute_elsewhere"]
 
 # A portion that was lost so often is not given out again; before any came back, it must be the
 # workers themselves that cannot live.
@@ -330,7 +330,56 @@ def _other_version(name: str, package_version: str, stream_version: int) -> str:
     )
 
 
-def trajectory_bytes(order: RunOrder) -> int:
+def compute_elsewhere(
+    pool: Pool,
+    plan: RunPlan,
+    histogram_bins: int | None,
+    gatherer: Gatherer,
+    *,
+    n_threads: int,
+    chunk_size: int | None,
+    report: Callable[[float], None],
+    timeout: float,
+    ranges: Iterable[tuple[int, int]] | None = None,
+    deliver: Callable[[int, int, Portion], object] | None = None,
+) -> tuple[BaseException | None, str | None]:
+    """Have the trajectories of a gatherer computed by a pool; return what `Dispatcher` says.
+
+    Parameters
+    ----------
+    pool : Pool
+    plan : RunPlan
+    histogram_bins : int or None
+        None where trajectories are kept.
+    gatherer : Gatherer
+        Of all trajectories of the run.
+    n_threads : int
+        Of each task.
+    chunk_size, report, timeout
+        As for `PortionSizes` and `Dispatcher.work`.
+    ranges : iterable of (int, int), optional
+        What is to be computed; all of it by default.
+    deliver : callable, optional
+        What takes the portions; by default the gatherer.
+
+    Returns
+    -------
+    (error or None, str or None)
+        What could not go on; what cut the work short.
+    """
+    order = RunOrder.of(plan, histogram_bins)
+    sizes = PortionSizes(gatherer.unit, _trajectory_bytes(order), chunk_size)
+    dispatcher = Dispatcher(pool, plan, order, sizes, n_threads)
+    failure = dispatcher.work(
+        [(gatherer.first, gatherer.last)] if ranges is None else ranges,
+        (lambda first, last, portion: gatherer.add(portion)) if deliver is None else deliver,
+        report,
+        timeout,
+    )
+    return failure, dispatcher.stopped
+
+
+def _trajectory_bytes(order: RunOrder) -> int:
     """Return how many bytes a trajectory adds to a portion."""
     if order.histogram_bins is None:
         return 8 * (len(order.times) * len(order.outputs) + 4)

@@ -440,3 +440,56 @@ def test_portions_come_back_in_any_order_and_some_only_at_the_third_try():
         )
         assert_identical(usual, other)
     assert sum(executor.failed.values()) > 10
+
+
+# ---- Stores -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", ["thread pool", "fork"])
+def test_a_store_is_filled_by_workers_and_gone_on_with_by_threads(pools, kind, pool, tmp_path):
+    if pool not in pools:
+        pytest.skip(f"this system has no {pool}")
+    how: dict[str, Any] = {"rng": 90, "first": 100, **KINDS[kind]}
+    usual = gl.ensemble(NETWORK, 10, 6000, **how)
+
+    def progress(done: float, total: float) -> None:
+        if done >= 2000:
+            raise KeyboardInterrupt
+
+    # Stopped, gone on with elsewhere, extended, and taken from the disk.
+    with pytest.raises(Interrupted, match="the same call goes on"):
+        gl.ensemble(
+            NETWORK,
+            10,
+            5000,
+            executor=pools[pool],
+            store=tmp_path / "run",
+            progress=progress,
+            chunk_size=256,
+            **how,
+        )
+    gl.ensemble(NETWORK, 10, 5000, store=tmp_path / "run", **how)
+    other = gl.ensemble(NETWORK, 10, 6000, executor=pools[pool], store=tmp_path / "run", **how)
+    assert_identical(usual, other)
+    again = gl.ensemble(NETWORK, 10, 6000, executor=Here(), store=tmp_path / "run", **how)
+    assert_identical(usual, again)
+    files = list((tmp_path / "run").rglob("*.npz"))
+    assert 1 <= len(files) < 30
+
+
+def test_what_workers_finished_is_in_the_store_when_the_run_ends_in_trouble(tmp_path):
+    def forgetful(report: Any) -> Any:
+        if executor.tasks[-1].first >= 500:
+            raise RuntimeError("lost")
+        return report
+
+    executor = Here(forgetful)
+    with pytest.raises(RuntimeError, match="lost"):
+        gl.ensemble(
+            NETWORK, 5, 900, rng=90, executor=executor, chunk_size=100, store=tmp_path / "run"
+        )
+    executor = Here()
+    other = gl.ensemble(NETWORK, 5, 900, rng=90, executor=executor, store=tmp_path / "run")
+    assert min(task.first for task in executor.tasks) == 500
+    assert_identical(gl.ensemble(NETWORK, 5, 900, rng=90), other)

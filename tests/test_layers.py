@@ -47,11 +47,12 @@ LAYERS = [
         *["method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
         *["portion_tasks", "worker_pools", "executors"],
+        *["stores", "stored_deliveries", "portion_runs"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
         *["certification", "warmup"],
     ],
     ["models", "plotting"],
-    ["explanation", "cli", "__main__"],
+    ["explanation", "store_commands", "cli", "__main__"],
 ]
 PLACE = {
     name: (layer, order) for layer, names in enumerate(LAYERS) for order, name in enumerate(names)
@@ -90,7 +91,7 @@ FACADES = {
 # Loaded where they are used: each costs more than the package itself.
 LATE = {
     *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
-    *{"libsbml", "antimony", "gillespy2", "distributed"},
+    *{"libsbml", "antimony", "gillespy2", "distributed", "zarr", "netCDF4", "pyarrow"},
 }
 
 
