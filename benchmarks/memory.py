@@ -7,9 +7,9 @@
     python benchmarks/memory.py --times 2 --end 0.2 --stored --statistics 100000 10000000
 
 Each row is a process of its own that runs birth-death on 1,000 times, or another model, and reports
-its peak resident memory; with ``--executor processes``, that of the process that gathers. The first row is a
-process that runs ten trajectories: the interpreter, the packages and the compiled kernels, which
-all the others hold too.
+its peak resident memory; with ``--executor processes``, that of the process that gathers. The first
+row is a process that runs ten trajectories: the interpreter, the packages and the compiled kernels,
+which all the others hold too.
 """
 
 from __future__ import annotations

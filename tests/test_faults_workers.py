@@ -174,7 +174,7 @@ if __name__ == "__main__":
     try:
         gl.ensemble(
             network, 10, 3_000_000, rng=93, executor={executor!r}, progress=progress,
-            outputs=["P"],
+            outputs=["P"], store={store!r},
         )
     except KeyboardInterrupt as error:
         result = error.result
@@ -185,12 +185,21 @@ if __name__ == "__main__":
 
 
 @posix
-@pytest.mark.parametrize("executor", ["threads", "processes"])
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-def test_ctrl_c_and_sigterm_keep_what_is_finished_and_leave_no_process(tmp_path, executor, number):
-    process = started(
-        tmp_path / "script.py", LONG_RUN.format(executor=executor, handler=number == "SIGTERM")
-    )
+@pytest.mark.parametrize(
+    ("executor", "number", "stored"),
+    [
+        ("threads", "SIGTERM", False),
+        ("processes", "SIGINT", False),
+        # Which is then taken for Ctrl-C without being asked to.
+        ("processes", "SIGTERM", True),
+    ],
+)
+def test_ctrl_c_and_sigterm_keep_what_is_finished_and_leave_no_process(
+    tmp_path, executor, number, stored
+):
+    handler, store = number == "SIGTERM" and not stored, str(tmp_path / "run") if stored else None
+    text = LONG_RUN.format(executor=executor, handler=handler, store=store)
+    process = started(tmp_path / "script.py", text)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "under way\n"
@@ -214,7 +223,9 @@ def test_ctrl_c_and_sigterm_keep_what_is_finished_and_leave_no_process(tmp_path,
 
 @posix
 def test_processes_end_with_the_one_that_started_them(tmp_path):
-    process = started(tmp_path / "script.py", LONG_RUN.format(executor="processes", handler=False))
+    process = started(
+        tmp_path / "script.py", LONG_RUN.format(executor="processes", handler=False, store=None)
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "under way\n"
