@@ -38,7 +38,7 @@ _SHARE_OF_THE_TIME = 1 / 30
 # Of statistics, a portion is the larger the more it costs to write; a thread hands in what took it
 # so many seconds in lanes at most, or one block.
 _WORK_PER_WRITING = 30
-_SECONDS_IN_LANES = 5.0
+_SECONDS_IN_LANES = 30.0
 # Most of kept trajectories in a file, as they are in memory.
 _MOST_BYTES = 2**26
 # After so many seconds also finished trajectories behind one that takes long are stored.

@@ -95,7 +95,7 @@ def write_archive(
                     # As it lies in memory: `numpy.lib.format.write_array` would copy it first.
                     data = plain.reshape(-1).view(np.uint8)
                     for start in range(0, data.size, _WRITTEN_AT_ONCE):
-                        member.write(data[start : start + _WRITTEN_AT_ONCE])
+                        member.write(data[start : start + _WRITTEN_AT_ONCE].data)
             archive.comment = _DIGEST_LABEL + b"0" * _DIGEST_LENGTH
         sealed_length = file.tell() - _DIGEST_LENGTH
         digest = _digest_of_beginning(file, sealed_length)
