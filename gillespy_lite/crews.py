@@ -36,6 +36,8 @@ class Crew:
         Trajectories handed to a thread at a time; None adapts it.
     should_stop : callable
         Looked at every 50 ms; true ends the work as Ctrl-C would.
+    halt : threading.Event, optional
+        Whoever sets it ends the work; crews that share one end together.
 
     Attributes
     ----------
@@ -52,6 +54,7 @@ class Crew:
         n_threads: int,
         chunk_size: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        halt: threading.Event | None = None,
     ) -> None:
         self._plan, self._gatherer, self._should_stop = plan, gatherer, should_stop
         self._first, self._last = gatherer.first, gatherer.last
@@ -67,7 +70,7 @@ class Crew:
         self._next = self._first
         self._n_done = 0
         self._lock = threading.Lock()
-        self._halt = threading.Event()
+        self._halt = halt or threading.Event()
         self._trouble: tuple[int, SimulationError] | None = None
         self.stopped: str | None = None
         self.watch: Callable[[], None] | None = None

@@ -110,8 +110,17 @@ class WorkerError(SimulationError):
 class NotEnoughMemoryError(GillespyLiteError, MemoryError):
     """The result would not fit into memory; refused before the run starts.
 
-    Where memory runs short during an ensemble all the same, `result` has what is finished.
+    Where memory runs short during a run all the same, `result` has what is finished.
+
+    Attributes
+    ----------
+    result : Ensemble, EnsembleStatistics or None
+        The finished trajectories.
     """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Interrupted(KeyboardInterrupt):
@@ -132,7 +141,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class IncompleteWarning(UserWarning):
-    """A result holds less than was asked for, because ``timeout`` ran out."""
+    """A result holds less than was asked for: ``timeout`` ran out, or ``until`` was not reached."""
 
 
 class IdentifiabilityWarning(UserWarning):
