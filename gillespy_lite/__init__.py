@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from .precision import ControlledMean, Difference, controlled_mean, difference
     from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
+    from .stores import Store, merge_stores, open_store
 
 __all__ = [
     "METHODS",
@@ -151,6 +152,7 @@ __all__ = [
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
+    "Store",
     "SwitchingTimes",
     "TauLeaping",
     "Trajectory",
@@ -172,11 +174,13 @@ __all__ = [
     "load",
     "master_equation",
     "master_equation_sensitivities",
+    "merge_stores",
     "models",
     "moment_equations",
     "moments",
     "nothing",
     "ode_rnn",
+    "open_store",
     "plotting",
     "precision",
     "product_form",
@@ -203,6 +207,7 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
+    **dict.fromkeys(("Store", "merge_stores", "open_store"), "stores"),
     **dict.fromkeys(("Certificate", "certify"), "certification"),
     **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
     **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),

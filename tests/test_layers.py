@@ -46,11 +46,13 @@ LAYERS = [
         "interruption",
         *["method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
+        *["portion_tasks", "worker_pools", "executors"],
+        *["stores", "stored_deliveries", "portion_runs"],
         *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],
         *["master_equation", "certification", "scans", "warmup"],
     ],
     ["models", "plotting"],
-    ["explanation", "cli", "__main__"],
+    ["explanation", "store_commands", "cli", "__main__"],
 ]
 PLACE = {
     name: (layer, order) for layer, names in enumerate(LAYERS) for order, name in enumerate(names)
@@ -91,7 +93,7 @@ FACADES = {
 # Loaded where they are used: each costs more than the package itself.
 LATE = {
     *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
-    *{"libsbml", "antimony", "gillespy2"},
+    *{"libsbml", "antimony", "gillespy2", "distributed", "zarr", "netCDF4", "pyarrow"},
 }
 
 

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 from ..crews import Crew
 from ..dsl import parse_expression
-from ..errors import IncompleteWarning, Interrupted, NetworkError, SimulationError
+from ..errors import (
+    IncompleteWarning,
+    Interrupted,
+    NetworkError,
+    NotEnoughMemoryError,
+    SimulationError,
+)
 from ..expressions import Call, Expression
 from ..gathering import Paths
 from ..kernels.arrays import Output, Walker
@@ -160,7 +166,7 @@ class _Sampler:
         )
         self._parameters["t"] = float(plan.times[-1])
         self.stopped: str | None = None
-        self.failure: SimulationError | None = None
+        self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def portions(
         self, first: int, last: int, tell: Callable[[float], None]
@@ -433,7 +439,7 @@ class _Looking:
         self._sampler = _Sampler(plan, what, n_threads, until)
         self.controlled, self.plain = controlled, MeanTally()
         self.stopped: str | None = None
-        self.failure: SimulationError | None = None
+        self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def to(self, n: int, tell: Callable[[float], None]) -> bool:
         """Go on to `n` trajectories; return whether nothing cut it short."""

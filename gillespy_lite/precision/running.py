@@ -51,7 +51,9 @@ _UNPLANNED = "the share 6/(pi i)^2 of the error for look number i (union bound)"
 class _Halt(Exception):  # noqa: N818 - it is no error
     """The run ends here; `stopped` says why."""
 
-    def __init__(self, stopped: str, failure: SimulationError | None = None) -> None:
+    def __init__(
+        self, stopped: str, failure: SimulationError | NotEnoughMemoryError | None = None
+    ) -> None:
         super().__init__(stopped)
         self.stopped, self.failure = stopped, failure
 
@@ -82,7 +84,7 @@ class PreciseRun:
     stopped : str or None
         What ended the run before the targets were reached: "timeout", "interrupt", "error",
         "max_n" or "memory".
-    failure : SimulationError or None
+    failure : SimulationError, NotEnoughMemoryError or None
         To be raised, with the result.
     """
 
@@ -117,7 +119,7 @@ class PreciseRun:
         self._reach = 0  # of which at least a part is there
         self._next_look = 0
         self.stopped: str | None = None
-        self.failure: SimulationError | None = None
+        self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def work(self) -> Ensemble | EnsembleStatistics:
         """Run, and return what there is at the end, with its report."""
