@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         NextReaction,
         Ode,
         PartialPropensity,
+        Rejection,
         TauLeaping,
     )
     from .moments import (
@@ -129,6 +130,7 @@ __all__ = [
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Rejection",
     "SimulationError",
     "Species",
     "SplittingProbabilities",
@@ -206,7 +208,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
-            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "Rejection", "TauLeaping"),
         ),
         "methods",
     ),
