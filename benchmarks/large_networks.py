@@ -132,11 +132,9 @@ def metabolism(n_metabolites: int, n_steps: int) -> gl.Network:
 
 def all_to_all(n_species: int) -> gl.Network:
     """Return species of which each meets every other, at rate constants of their own."""
-    rng, lines = np.random.default_rng(6), []
-    for i in range(n_species):
-        for j in range(n_species):
-            if i != j:
-                lines.append(f"S{i} + S{j} -> 2 S{j} @ {rng.lognormal(-5.0, 1.0):.9f}")
+    rng = np.random.default_rng(6)
+    pairs = [(i, j) for i in range(n_species) for j in range(n_species) if i != j]
+    lines = [f"S{i} + S{j} -> 2 S{j} @ {rng.lognormal(-5.0, 1.0):.9f}" for i, j in pairs]
     return _network(n_species, " = 100", lines)
 
 
