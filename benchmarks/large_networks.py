@@ -82,6 +82,26 @@ def hub(n_partners: int, n_constants: int) -> gl.Network:
     return _network(n_partners, " = 20", lines)
 
 
+def toggles(n_pairs: int) -> gl.Network:
+    """Return pairs of genes that repress each other, by rate laws."""
+    lines = []
+    for i in range(n_pairs):
+        lines.append(f"species A{i} = 20, B{i} = 5")
+        for one, other in (("A", "B"), ("B", "A")):
+            lines += [f"0 => {one}{i} @ 20/(1 + ({other}{i}/15)^2)", f"{one}{i} -> 0 @ 1"]
+    return gl.Network.parse("\n".join(lines))
+
+
+def cascade(n_tiers: int) -> gl.Network:
+    """Return a cascade of activations, each tier driven by the one above."""
+    lines = ["species Y0 = 50"]
+    for i in range(1, n_tiers + 1):
+        lines.append(f"species X{i} = 100, Y{i}")
+        lines.append(f"X{i} => Y{i} @ 0.3*Y{i - 1}*X{i}/(30 + X{i})")
+        lines.append(f"Y{i} => X{i} @ 9*Y{i}/(20 + Y{i})")
+    return gl.Network.parse("\n".join(lines))
+
+
 def lattice(side: int) -> gl.Network:
     """Return A + B <-> C in every voxel of a square, and diffusion between neighbours."""
     places = [(x, y) for x in range(side) for y in range(side)]
@@ -167,6 +187,8 @@ FITTED = [
     Case("random 200/5000, 10 rates", lambda: random_network(200, 5000, 10), 2.0),
     Case("hub of 100", lambda: hub(100, 100), 100.0),
     Case("hub of 1000", lambda: hub(1000, 1000), 20.0),
+    Case("toggles 100", lambda: toggles(100), 50.0),
+    Case("cascade 100", lambda: cascade(100), 100.0),
 ]
 
 OTHERS = [

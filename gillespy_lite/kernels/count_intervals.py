@@ -91,6 +91,7 @@ class Intervals(NamedTuple):
     high: np.ndarray  # (n_entries,) float64
     scale: np.ndarray  # (n_entries,) float64, see `_SMALLER`
     moved: np.ndarray  # (n_entries,) float64: 1 where bounds have to be worked out, else 0
+    n_moves: np.ndarray  # (n_entries,) float64: how often the interval has moved
 
 
 def _entries(start: np.ndarray) -> np.ndarray:
@@ -132,18 +133,19 @@ def bound_network(arrays: ReactionArrays, readers: Readers, width: float) -> Bou
 
 def interval_sizes(n_species: int) -> int:
     """Return how many float64 numbers the intervals need."""
-    return 4 * (n_species + 1)
+    return 5 * (n_species + 1)
 
 
 @inlined
 def intervals_at(reals, n_entries):
     """Return the intervals at the end of a walker's workspace."""
-    rest = reals[reals.size - 4 * n_entries :]
+    rest = reals[reals.size - 5 * n_entries :]
     return Intervals(
         low=rest[:n_entries],
         high=rest[n_entries : 2 * n_entries],
         scale=rest[2 * n_entries : 3 * n_entries],
-        moved=rest[3 * n_entries :],
+        moved=rest[3 * n_entries : 4 * n_entries],
+        n_moves=rest[4 * n_entries :],
     )
 
 
@@ -171,6 +173,7 @@ def recentre(network, intervals, species, count):
     intervals.low[i] = max(count - width, 0.0)
     intervals.high[i] = count + width
     intervals.moved[i] = 1.0
+    intervals.n_moves[i] += 1.0
 
 
 @inlined

@@ -42,6 +42,7 @@ __all__ = [
     "group_sizes",
     "groups_of",
     "is_empty",
+    "n_proposals",
     "proposer",
     "put",
     "update_levels",
@@ -319,6 +320,11 @@ def drawer(fetch: Callable[..., Any]) -> Any:
         return time, reaction, height
 
     return draw
+
+
+def n_proposals(integers: np.ndarray) -> int:
+    """Return how many proposals a trajectory had, from the integers of its walker."""
+    return int(integers[RING + N_PROPOSED])
 
 
 @inlined

@@ -29,6 +29,7 @@ from ..kernels.propensity_groups import (
     group_sizes,
     groups_of,
     is_empty,
+    n_proposals,
     put,
     update_levels,
 )
@@ -36,6 +37,7 @@ from .method import StochasticMethod
 
 if TYPE_CHECKING:
     from ..compilation import CompiledNetwork
+    from ..kernels.arrays import Walker
 
 __all__ = ["Rejection"]
 
@@ -130,7 +132,7 @@ def _start(network, walker, groups, intervals, time):
     for i in range(walker.state.size):
         intervals.scale[i] = 1.0
         recentre(network, intervals, i, np.float64(walker.state[i]))
-        intervals.moved[i] = 0.0
+        intervals.moved[i] = intervals.n_moves[i] = 0.0
     fill_ring(groups, walker.stream)
     return _fill_bounds(network, walker, groups, intervals, time)
 
@@ -281,3 +283,12 @@ class Rejection(StochasticMethod):
         if "readers" not in memo:
             memo["readers"] = readers_of(compiled.arrays, compiled.initial_state.size - 1)
         return bound_network(compiled.arrays, memo["readers"], self.width)
+
+    @staticmethod
+    def counted(walker: Walker) -> tuple[int, np.ndarray]:
+        """Return how many proposals a trajectory had, and how often each interval moved.
+
+        The latter is (n_states,) float64.
+        """
+        n_moves = walker.reals[-walker.state.size : -1]
+        return n_proposals(walker.integers), n_moves.copy()
