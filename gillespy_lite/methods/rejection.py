@@ -59,11 +59,6 @@ def intervals_of(walker):
     return intervals_at(walker.reals, walker.state.size)
 
 
-@apart
-def _law_value(network, walker, reaction, time):
-    return state_law_propensity(network, walker, reaction, time)
-
-
 @inlined
 def _product(network, groups, state, j):
     first, second = groups.entry[_EIGHT * j + _FIRST], groups.entry[_EIGHT * j + _SECOND]
@@ -81,7 +76,7 @@ def _product(network, groups, state, j):
 def value_of(network, walker, groups, reaction, time):
     j = np.uint64(reaction)
     if groups.entry[_EIGHT * j + _FIRST] < 0:
-        return _law_value(network, walker, reaction, time)
+        return state_law_propensity(network, walker, reaction, time)
     return _product(network, groups, walker.state, j)
 
 
