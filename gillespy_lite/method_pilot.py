@@ -33,23 +33,10 @@ class Activity(NamedTuple):
 
 
 def activity_of(compiled: CompiledNetwork) -> Activity:
-    """Return what the first events of a network do; it is kept for later runs.
+    """Return what the first events of a network do.
 
-    A network that moves between jumps, or whose amounts are real, has none.
+    Nothing of it may move between jumps, and all its amounts must be counts.
     """
-    numbers = (
-        *(compiled.arrays.coefficient, compiled.arrays.law_factor, compiled.arrays.parameters),
-        compiled.initial_state,
-    )
-    known, found = compiled.network.memo.get("activity", (None, None))
-    if known is None or not all(map(np.array_equal, known, numbers)):
-        found = _run(compiled)
-        compiled.network.memo["activity"] = numbers, found
-    assert isinstance(found, Activity)
-    return found
-
-
-def _run(compiled: CompiledNetwork) -> Activity:
     method, n = Rejection(), compiled.arrays.form.size
     nothing, _ = compile_expressions(compiled.network, [])
     request = Request(
