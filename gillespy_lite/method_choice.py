@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from .compilation import CompiledNetwork
 from .errors import MethodError
-from .kernels.arrays import PAIR
 from .kernels.sum_tree import DENSE_LIMIT
 from .method_pilot import Activity, activity_of
 from .methods import METHODS, Method, PartialPropensity, Rejection
@@ -18,13 +18,31 @@ from .rate_laws import did_you_mean
 __all__ = ["choose_method", "work_of_methods"]
 
 # Nanoseconds of an event as such, of a count that it changes, of a propensity that it changes, of a
-# step of the program of a rate law, of a node in a tree of sums. They were fitted to the first list
-# of networks in benchmarks/large_networks.py, and checked with the second; see docs/methods.md.
-_DIRECT = {"event": 63.0, "change": 0.0, "propensity": 2.3, "step": 3.1, "node": 4.1}
-_GROUPS = {"event": 10.0, "change": 30.0, "propensity": 5.2, "step": 3.1, "node": 0.0}
-_PARTIAL = {"event": 84.0, "change": 5.0, "propensity": 0.4, "step": 3.1, "node": 2.4}
-# Of bounds that are worked out anew, in place of propensities; and of a proposal.
-_BOUNDS = {"event": 0.0, "change": 25.0, "propensity": 11.6, "step": 30.0, "proposal": 17.0}
+# step of the program of a rate law, of a node in a tree of sums; and for the caches, times the root
+# of the number of reactions that events are spread over. They were fitted to the first list of
+# networks in benchmarks/large_networks.py, and checked with the second; see docs/methods.md.
+_DIRECT = {"event": 42.0, "propensity": 2.6, "step": 3.5, "node": 3.5, "spread": 0.9}
+_PARTIAL = {
+    "event": 34.0,
+    "change": 11.0,
+    "propensity": 0.4,
+    "step": 2.5,
+    "node": 2.7,
+    "spread": 1.5,
+}
+_GROUPS = {"event": 16.0, "change": 18.0, "propensity": 6.4, "step": 2.9, "spread": 0.2}
+# A propensity times the binary logarithm of the number of reactions: it moves in the heap.
+_HEAP = {"event": 35.0, "moved": 1.3, "step": 2.4, "spread": 0.6}
+# Of bounds that are worked out anew, in place of propensities; of a proposal; and of a step of a
+# law that is evaluated because the bounds leave a doubt.
+_BOUNDS = {
+    "change": 15.0,
+    "bound": 11.4,
+    "step": 15.0,
+    "spread": 0.55,
+    "proposal": 28.0,
+    "doubtful": 2.0,
+}
 
 
 def choose_method(
@@ -109,57 +127,57 @@ def work_of_methods(compiled: CompiledNetwork, activity: Activity) -> dict[str, 
 
     It is counted in what the events of a pilot changed, never timed.
     """
-    arrays, fired = compiled.arrays, activity.fired
+    arrays, fired, n_states = compiled.arrays, activity.fired, compiled.initial_state.size - 1
     n = arrays.form.size
     steps = np.diff(arrays.laws.start).astype(np.float64)
-    is_law = arrays.form != PAIR
-    changes = float(fired @ np.diff(arrays.change_start))
+    change = float(fired @ np.diff(arrays.change_start))
+    # 1 where one reaction makes all events, n where all make as many.
+    spread = 1.0 / math.sqrt(max(float(fired @ fired), 1.0 / n))
     # How often each list of dependents is gone through.
-    owner = np.repeat(fired, np.diff(arrays.part_start[: n + 1]))
+    times = np.repeat(fired, np.diff(arrays.part_start[: n + 1]))
     lists = np.bincount(
-        arrays.part[: owner.size], weights=owner, minlength=arrays.dependent_start.size - 1
+        arrays.part[: times.size], weights=times, minlength=arrays.dependent_start.size - 1
     )
-    dependents = float(lists @ np.diff(arrays.dependent_start))
-    law_steps = float(lists @ _sums(arrays.law_dependent_start, arrays.law_dependent, steps))
-    nodes = float(lists @ np.diff(arrays.node_start))
+    propensity = float(lists @ np.diff(arrays.dependent_start))
+    step = float(lists @ _sums(arrays.law_dependent_start, arrays.law_dependent, steps))
+    node = float(lists @ np.diff(arrays.node_start))
 
     sums = PartialPropensity().arrays(compiled)
-    by = np.repeat(fired, np.diff(arrays.change_start)) * (arrays.change != 0)
-    n_states = compiled.initial_state.size - 1
-    changed = np.bincount(arrays.change_species, weights=by, minlength=n_states + 1)
-    touched = np.diff(sums.member_start) + np.diff(sums.hub_start) + np.diff(sums.alone_start)
-    of_alone = steps[sums.alone.astype(np.int64)]
-    alone_steps = _sums(sums.alone_start, sums.alone_class, of_alone)
+    times = np.repeat(fired, np.diff(arrays.change_start)) * (arrays.change != 0)
+    changed = np.bincount(arrays.change_species, weights=times, minlength=n_states + 1)
+    classes = np.diff(sums.member_start) + np.diff(sums.hub_start) + np.diff(sums.alone_start)
+    alone_steps = _sums(sums.alone_start, sums.alone_class, steps[sums.alone.astype(np.int64)])
     # Where nodes are not listed, all of the tree are added up at each event.
     tree = float(changed @ np.diff(sums.node_start)) if sums.node.size else sums.n_leaves / 7.0
 
     bounded = Rejection().arrays(compiled)
     readers = np.diff(bounded.reader_start)[:n_states]
     read_steps = _sums(bounded.reader_start, bounded.reader, steps)[:n_states]
-    # A law is also evaluated at about every second of its own proposals.
-    evaluated = 0.5 * activity.n_proposals * float(fired @ (steps * is_law))
+    # About half of all proposals are in doubt.
+    doubtful = 0.5 * activity.n_proposals * float(fired @ steps)
+
+    def priced(prices: Mapping[str, float], **counted: float) -> float:
+        counted = {"event": 1.0, "change": change, "step": step, "spread": spread, **counted}
+        return sum(price * counted[name] for name, price in prices.items())
+
     return {
-        "direct": _priced(_DIRECT, changes, dependents, law_steps, node=nodes),
-        "partial_propensity": _priced(
-            _PARTIAL, changes, float(changed @ touched), float(changed @ alone_steps), node=tree
+        "direct": priced(_DIRECT, propensity=propensity, node=node),
+        "partial_propensity": priced(
+            _PARTIAL,
+            propensity=float(changed @ classes),
+            step=float(changed @ alone_steps),
+            node=tree,
         ),
-        "composition_rejection": _priced(_GROUPS, changes, dependents, law_steps),
-        "rejection": _priced(
+        "composition_rejection": priced(_GROUPS, propensity=propensity),
+        "rejection": priced(
             _BOUNDS,
-            changes,
-            float(activity.n_moves @ readers),
-            float(activity.n_moves @ read_steps),
+            bound=float(activity.n_moves @ readers),
+            step=float(activity.n_moves @ read_steps),
             proposal=activity.n_proposals,
-        )
-        + _DIRECT["step"] * evaluated,
+            doubtful=doubtful,
+        ),
+        "next_reaction": priced(_HEAP, moved=propensity * math.log2(n)),
     }
-
-
-def _priced(
-    prices: Mapping[str, float], changes: float, propensities: float, steps: float, **more: float
-) -> float:
-    counted = {"event": 1.0, "change": changes, "propensity": propensities, "step": steps, **more}
-    return sum(prices[name] * number for name, number in counted.items())
 
 
 def _sums(start: np.ndarray, items: np.ndarray, weights: np.ndarray) -> np.ndarray:
