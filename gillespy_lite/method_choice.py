@@ -39,7 +39,7 @@ _BOUNDS = {
     "change": 15.0,
     "bound": 11.4,
     "step": 15.0,
-    "spread": 0.55,
+    "spread": 0.8,
     "proposal": 28.0,
     "doubtful": 2.0,
 }
