@@ -162,14 +162,15 @@ def all_to_all(n_species: int) -> gl.Network:
 def cases(data: Path | None) -> list[Case]:
     """Return the networks; those of files only where their folder is given.
 
-    The numbers by which `auto` compares methods were fitted to those of the first list.
+    The numbers by which `auto` compares methods were fitted to files and those of the first list,
+    and one was changed when the second had been measured; those of the third are fresh.
     """
     files = []
     if data is not None:
         for name, end in (("egfr_net", 3.0), ("bcr_ssa", 1.0), ("fceri_gamma2", 60.0)):
             path = next(path for path in sorted((data / name).iterdir()) if ".net" in path.name)
             files.append(Case(name, lambda path=path: gl.Network.from_net(path), end))
-    return [*files, *FITTED, *OTHERS]
+    return [*files, *FITTED, *OTHERS, *FRESH]
 
 
 FITTED = [
@@ -199,6 +200,19 @@ OTHERS = [
     Case("all to all 60", lambda: all_to_all(60), 0.6),
     Case("random 4000/10000", lambda: random_network(4000, 10_000, 10_000), 1.0),
     Case("chain 1e4", lambda: chain(10_000, equal=False), 5.0),
+]
+
+FRESH = [
+    Case("ring 500", lambda: ring(500, equal=False), 40.0),
+    Case("cascade 300", lambda: cascade(300), 60.0),
+    Case("lattice 16 x 16", lambda: lattice(16), 5.0),
+    Case("genes 150", lambda: genes(150), 12.0),
+    Case("metabolism 100/400", lambda: metabolism(100, 200), 30.0),
+    Case("all to all 30", lambda: all_to_all(30), 3.0),
+    Case("random 500/2000", lambda: random_network(500, 2000, 2000), 8.0),
+    Case("random 3000/6000", lambda: random_network(3000, 6000, 6000), 3.0),
+    Case("hub of 400", lambda: hub(400, 400), 30.0),
+    Case("chain 3e3", lambda: chain(3000, equal=False), 8.0),
 ]
 
 
