@@ -32,7 +32,7 @@ _PARTIAL = {
 }
 _GROUPS = {"event": 16.0, "change": 18.0, "propensity": 6.4, "step": 2.9, "spread": 0.2}
 # A propensity times the binary logarithm of the number of reactions: it moves in the heap.
-_HEAP = {"event": 35.0, "moved": 1.3, "step": 2.4, "spread": 0.6}
+_HEAP = {"event": 30.0, "moved": 1.3, "step": 2.4, "spread": 0.6}
 # Of bounds that are worked out anew, in place of propensities; of a proposal; and of a step of a
 # law that is evaluated because the bounds leave a doubt.
 _BOUNDS = {
@@ -41,7 +41,7 @@ _BOUNDS = {
     "step": 15.0,
     "spread": 0.8,
     "proposal": 28.0,
-    "doubtful": 2.0,
+    "doubtful": 3.0,
 }
 
 
