@@ -47,8 +47,10 @@ from .results import (
     Ensemble,
     EnsembleStatistics,
     FirstPassage,
+    PrecisionReport,
     Provenance,
     QuasiStationaryDistribution,
+    Scan,
     SplittingProbabilities,
     StationaryDistribution,
     SwitchingTimes,
@@ -58,7 +60,16 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting
+    from . import (
+        certification,
+        master_equation,
+        models,
+        moments,
+        ode_rnn,
+        plotting,
+        precision,
+        scans,
+    )
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -94,6 +105,8 @@ if TYPE_CHECKING:
         stationary_noise,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
+    from .precision import ControlledMean, Difference, controlled_mean, difference
+    from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
 
 __all__ = [
@@ -101,7 +114,9 @@ __all__ = [
     "Certificate",
     "Compartment",
     "CompositionRejection",
+    "ControlledMean",
     "Delay",
+    "Difference",
     "Direct",
     "Distribution",
     "Ensemble",
@@ -126,12 +141,15 @@ __all__ = [
     "Parameter",
     "ParseError",
     "PartialPropensity",
+    "PrecisionReport",
     "Provenance",
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
     "Rejection",
+    "Scan",
     "SimulationError",
+    "SobolIndices",
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
@@ -143,7 +161,9 @@ __all__ = [
     "certification",
     "certify",
     "compare",
+    "controlled_mean",
     "correct",
+    "difference",
     "ensemble",
     "errors",
     "first_passage",
@@ -160,13 +180,17 @@ __all__ = [
     "nothing",
     "ode_rnn",
     "plotting",
+    "precision",
     "product_form",
     "propensity",
     "quasi_stationary_distribution",
     "replay",
     "scale_volume",
+    "scan",
+    "scans",
     "simulate",
     "snapshot_likelihood",
+    "sobol",
     "solve_master_equation",
     "solve_moments",
     "splitting_probabilities",
@@ -182,6 +206,8 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
+    **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
         (
             *(
@@ -214,7 +240,10 @@ _HOMES = {
     ),
 }
 
-_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting"}
+_PACKAGES = {
+    *("certification", "master_equation", "models", "moments", "ode_rnn", "plotting"),
+    *("precision", "scans"),
+}
 
 
 def __getattr__(name: str) -> object:
