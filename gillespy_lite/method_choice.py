@@ -30,7 +30,7 @@ _PARTIAL = {
     "node": 2.7,
     "spread": 1.5,
 }
-_GROUPS = {"event": 16.0, "change": 18.0, "propensity": 6.4, "step": 2.9, "spread": 0.2}
+_GROUPS = {"event": 16.0, "change": 18.0, "propensity": 6.4, "step": 4.5, "spread": 0.2}
 # A propensity times the binary logarithm of the number of reactions: it moves in the heap.
 _HEAP = {"event": 30.0, "moved": 1.3, "step": 2.4, "spread": 0.6}
 # Of bounds that are worked out anew, in place of propensities; of a proposal; and of a step of a
