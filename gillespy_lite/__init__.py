@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         NextReaction,
         Ode,
         PartialPropensity,
+        Rejection,
         TauLeaping,
     )
     from .moments import (
@@ -146,6 +147,7 @@ __all__ = [
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Rejection",
     "Scan",
     "SimulationError",
     "SobolIndices",
@@ -237,7 +239,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
-            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "Rejection", "TauLeaping"),
         ),
         "methods",
     ),

@@ -105,7 +105,8 @@ examples:
       a histogram at the last time, with the exact law over it
 
 methods: auto (exact), direct, first_reaction, next_reaction, partial_propensity,
-composition_rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate equations);
+composition_rejection, rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate
+equations);
 'gillespy-lite explain model.txt' says which can run a model
 """
 

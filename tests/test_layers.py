@@ -44,7 +44,7 @@ LAYERS = [
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
-        *["method_choice", "engines", "run_plan"],
+        *["method_pilot", "method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
         *["portion_tasks", "worker_pools", "executors"],
         *["stores", "stored_deliveries", "portion_runs"],
