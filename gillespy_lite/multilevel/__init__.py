@@ -1,0 +1,1 @@
+"""Multilevel Monte Carlo."""
