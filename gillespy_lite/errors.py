@@ -23,6 +23,7 @@ __all__ = [
     "NotEnoughMemoryError",
     "ParseError",
     "SimulationError",
+    "StoreError",
 ]
 
 
@@ -129,6 +130,10 @@ class IdentifiabilityWarning(UserWarning):
 
 class DamagedFileError(GillespyLiteError, ValueError):
     """A file that is not a saved result, or that changed since it was written."""
+
+
+class StoreError(GillespyLiteError, ValueError):
+    """Stored trajectories that do not belong to the run that is asked for."""
 
 
 class MissingExtraError(GillespyLiteError, ImportError):

@@ -63,24 +63,45 @@ def block_moments(counts: np.ndarray, values: np.ndarray, chosen: np.ndarray) ->
 class MomentTree:
     """Joins blocks pairwise: 0 with 1, 2 with 3, then those pairs, and so on.
 
-    Blocks may come in any order; the sums are the same to the last bit, and about log2 of the
-    number of blocks are held at a time.
+    Blocks may come in any order, also as nodes of another tree; the sums are the same to the last
+    bit, and about log2 of the number of blocks are held at a time. Parts of blocks stay apart, and
+    are joined at the end, in the order of their trajectories.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: int = 1) -> None:
+        self._unit = unit  # trajectories in a block
         self._nodes: dict[tuple[int, int], Moments] = {}
+        self._parts: dict[int, Moments] = {}
 
-    def add(self, block: int, moments: Moments) -> None:
-        """Add the moments of one block, counted from 0."""
-        level = 0
+    def add(self, block: int, moments: Moments, level: int = 0) -> None:
+        """Add the moments of one block, or of a pair, a pair of pairs, ...; counted from 0."""
+        if (level, block) in self._nodes:
+            raise ValueError(f"block {block} of level {level} was added before")
         while (sibling := self._nodes.pop((level, block ^ 1), None)) is not None:
             moments = sibling.joined(moments) if block & 1 else moments.joined(sibling)
             level, block = level + 1, block >> 1
         self._nodes[level, block] = moments
 
+    def add_part(self, first: int, moments: Moments) -> None:
+        """Add the moments of trajectories that are no whole block; `first` is one of them."""
+        if first in self._parts:
+            raise ValueError(f"the part of a block from trajectory {first} on was added before")
+        self._parts[first] = moments
+
+    def nodes(self) -> list[tuple[int, int, Moments]]:
+        """Return what there is as (level, block, moments); a part as (-1, first, moments)."""
+        nodes = [(level, block, one) for (level, block), one in self._nodes.items()]
+        nodes += [(-1, first, one) for first, one in self._parts.items()]
+        return sorted(nodes, key=self._place)
+
     def total(self) -> Moments | None:
         """Return the moments of all blocks, or None when there were none."""
         total: Moments | None = None
-        for key in sorted(self._nodes, key=lambda key: key[1] << key[0]):
-            total = self._nodes[key] if total is None else total.joined(self._nodes[key])
+        for _, _, moments in self.nodes():
+            total = moments if total is None else total.joined(moments)
         return total
+
+    def _place(self, node: tuple[int, int, Moments]) -> int:
+        """Return the number of a node's first trajectory."""
+        level, block, _ = node
+        return block if level < 0 else (block << level) * self._unit

@@ -4,13 +4,13 @@ number of trajectories, where the kernel was stopped, or what was asked to be re
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 from typing import Any
 
 import numpy as np
 import pytest
+from identical import assert_identical
 
 import gillespy_lite as gl
 from gillespy_lite.kernels.walking import (
@@ -61,27 +61,6 @@ RING = ring(70)
 DECAY = gl.Network.parse("species A = 800, P\nA -> P @ 2\nP => 0 @ 0.3*P + 0.2*A\nP -> A @ 0.1")
 NETWORKS = {"mixed": MIXED, "ring": RING, "decay": DECAY}
 BIRTH_DEATH = gl.Network.parse("species X\n0 -> X @ 30\nX -> 0 @ 1")
-
-
-def arrays_of(result: Any) -> dict[str, np.ndarray]:
-    """Return every array of a result by name."""
-    found = {}
-    for field in dataclasses.fields(result):
-        value = getattr(result, field.name)
-        if isinstance(value, np.ndarray):
-            found[field.name] = value
-    return found
-
-
-def assert_identical(one: Any, other: Any, *, but: tuple[str, ...] = ()) -> None:
-    """Compare all arrays of two results bit by bit (nan is nan, 0.0 is not -0.0)."""
-    first, second = arrays_of(one), arrays_of(other)
-    assert first.keys() == second.keys()
-    assert len(first) >= 4
-    for name in first.keys() - set(but):
-        assert first[name].dtype == second[name].dtype, name
-        assert first[name].shape == second[name].shape, name
-        assert first[name].tobytes() == second[name].tobytes(), name
 
 
 # ---- Threads and chunks --------------------------------------------------------------------------

@@ -45,6 +45,7 @@ LAYERS = [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
         *["method_choice", "engines", "run_plan"],
+        *["gathering", "crews", "run_orders"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
         *["certification", "warmup"],
     ],

@@ -54,7 +54,8 @@ class Ensemble(ManyTrajectories, RecordedPaths):
     network, provenance : Network, Provenance
         What was run, and how.
     indices : ndarray, shape (n_trajectories,), int64
-        Number of each trajectory in the random stream: 0 to n - 1 unless the run was cut short.
+        Number of each trajectory in the random streams: 0 to n - 1 unless the run was cut short, or
+        began with another than the first.
     hitting_times : ndarray, shape (n_trajectories,), float64
         When ``stop_when`` was first true; nan if never. The state is held from then on.
     n_events : ndarray, shape (n_trajectories,), int64

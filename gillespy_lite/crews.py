@@ -1,0 +1,252 @@
+"""The threads that work through the trajectories of a run."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+import numpy as np
+
+from .errors import SimulationError
+from .gathering import Gatherer, part_of
+from .kernels.arrays import JumpWalker, Output, Walker
+from .kernels.lane_leaps import LeapWalker
+from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
+from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
+from .pace import STANDSTILL, Pace
+from .run_plan import RunPlan, trouble
+
+__all__ = ["Crew"]
+
+
+class Crew:
+    """Threads that run the trajectories of a gatherer.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    gatherer : Gatherer
+        Says which trajectories, and takes them.
+    n_threads : int
+    chunk_size : int or None
+        Trajectories handed to a thread at a time; None adapts it.
+
+    Attributes
+    ----------
+    stopped : str or None
+        What cut the work short: "timeout", "interrupt" or "error".
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        gatherer: Gatherer,
+        n_threads: int,
+        chunk_size: int | None = None,
+    ) -> None:
+        self._plan, self._gatherer = plan, gatherer
+        self._first, self._last = gatherer.first, gatherer.last
+        self._n_threads = min(n_threads, self._last - self._first)
+        self._deadline = math.inf
+        self._chunk_size = chunk_size
+        # Rows that are kept are in place from the beginning, so that all threads may take rows from
+        # one counter and end together.
+        self._shared_output: Output | None = None
+        self._shared_queue = np.zeros(1, dtype=np.int64)
+        if plan.engine.lanes is not None and chunk_size is None and gatherer.is_in_place:
+            self._shared_output = gatherer.rows(self._first, self._last)
+        self._next = self._first
+        self._n_done = 0
+        self._lock = threading.Lock()
+        self._halt = threading.Event()
+        self._trouble: tuple[int, SimulationError] | None = None
+        self.stopped: str | None = None
+
+    def work(
+        self, report: Callable[[float], None], timeout: float = math.inf
+    ) -> SimulationError | None:
+        """Do it all; return the error of the first trajectory that could not go on.
+
+        Parameters
+        ----------
+        report : callable
+            Told now and then how many trajectories are done.
+        timeout : float
+            Seconds, without those of a compilation.
+        """
+        try:
+            self._plan.load_kernel()
+            self._deadline = time.monotonic() + timeout
+            if self._n_threads == 1:
+                self._one_worker(0, report)
+            else:
+                self._many_workers(report)
+        except KeyboardInterrupt:
+            self._halt.set()
+            self.stopped = "interrupt"
+            return None
+        if self._trouble is not None:
+            self.stopped = "error"
+            return self._trouble[1]
+        return None
+
+    def _many_workers(self, report: Callable[[float], None]) -> None:
+        with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
+            try:
+                pending = {
+                    pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
+                }
+                while pending:
+                    done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    report(self._n_done)
+            finally:
+                # Leaving the pool waits for the threads, which stop within one kernel call.
+                self._halt.set()
+
+    def _one_worker(self, worker: int, report: Callable[[float], None] | None) -> None:
+        if self._plan.engine.lanes is not None:
+            self._one_worker_in_lanes(worker, report)
+            return
+        walker, pace = self._plan.walker(), Pace(self._plan.network.n_reactions)
+        try:
+            for first, last in self._units():
+                output = self._gatherer.rows(first, last)
+                try:
+                    walker = self._run_rows(pace, walker, output, first)
+                finally:
+                    # Also what was finished of a unit that was cut short.
+                    self._gatherer.take(worker, first, output)
+                if self._halt.is_set():
+                    return
+                with self._lock:
+                    self._n_done += last - first
+                if report is not None:
+                    report(self._n_done)
+        except BaseException:
+            self._halt.set()
+            raise
+
+    def _chunk(self, n_left: int) -> int:
+        """Return how many trajectories to hand out: whole units of the gatherer."""
+        # Large while much is left, because handing out costs some 50 us; small towards the end,
+        # so that the threads end together.
+        chunk = self._chunk_size or max(8, min(1024, n_left // (4 * self._n_threads)))
+        if self._plan.engine.lanes is not None and self._chunk_size is None:
+            chunk = self._gatherer.rows_at_once(n_left, self._n_threads)
+        return math.ceil(chunk / self._gatherer.unit) * self._gatherer.unit
+
+    def _units(self) -> Iterator[tuple[int, int]]:
+        """Give pieces of work (first, last + 1) until none is left."""
+        unit = self._gatherer.unit
+        while True:
+            with self._lock:
+                start = self._next
+                # Units are counted from trajectory 0, also where a run begins within one.
+                end = (start // unit) * unit + self._chunk(self._last - start)
+                self._next = stop = min(self._last, end)
+            if start >= stop:
+                return
+            # Statistics go unit by unit, or a few units in lanes; kept paths take the whole chunk
+            # in one go.
+            step = unit if unit > 1 else stop - start
+            if self._plan.engine.lanes is not None:
+                step = self._gatherer.rows_at_once(stop - start, 1)
+            while start < stop:
+                # Also between pieces: many may be done within one kernel call each.
+                if self._is_late():
+                    return
+                end = min((start // unit) * unit + step, stop)
+                yield start, end
+                start = end
+
+    def _run_rows(
+        self, pace: Pace, walker: Walker | JumpWalker, output: Output, first: int
+    ) -> Walker | JumpWalker:
+        """Run the trajectories of `output`; return the walker, with more room if it needed it."""
+        walker.counter[:] = 0
+        plan = self._plan
+        while not self._halt.is_set():
+            status = pace.step(plan.kernel, plan.arrays, plan.request, walker, output, first)
+            walker = plan.with_room(walker, status)
+            if status == STANDSTILL:
+                row = int(walker.counter[ROW])
+                self._report_trouble(first + row, walker, STANDSTILL)
+                break
+            bad = np.flatnonzero(output.outcome > COMPLETE)
+            if bad.size:
+                row = int(bad[0])
+                self._report_trouble(first + row, walker, int(output.outcome[row]))
+                break
+            if status == ALL_DONE:
+                break
+            if self._is_late():
+                break
+        return walker
+
+    def _one_worker_in_lanes(self, worker: int, report: Callable[[float], None] | None) -> None:
+        plan, pace = self._plan, Pace(self._plan.network.n_reactions)
+        shares = self._shared_output is not None
+        try:
+            pieces = [(self._first, self._last)] if shares else self._units()
+            for first, last in pieces:
+                output = self._shared_output or self._gatherer.rows(first, last)
+                queue = self._shared_queue if shares else np.zeros(1, dtype=np.int64)
+                try:
+                    self._run_lanes(pace, plan.lane_walker(queue), output, first, report)
+                finally:
+                    # Also what was finished of a piece that was cut short.
+                    self._gatherer.take(worker, first, output)
+                if self._halt.is_set():
+                    return
+        except BaseException:
+            self._halt.set()
+            raise
+
+    def _run_lanes(
+        self,
+        pace: Pace,
+        lanes: LaneWalker | LeapWalker,
+        output: Output,
+        first: int,
+        report: Callable[[float], None] | None,
+    ) -> None:
+        """Run the trajectories of `output` in lanes, and what they leave over one by one."""
+        plan, engine = self._plan, self._plan.engine
+        assert engine.lanes is not None
+        status, n_finished = BUDGET_SPENT, 0
+        while status != ALL_DONE and not self._halt.is_set():
+            status = pace.step(engine.lane_kernel, engine.lanes, plan.request, lanes, output, first)
+            with self._lock:
+                self._n_done += int(lanes.counter[N_FINISHED]) - n_finished
+            n_finished = int(lanes.counter[N_FINISHED])
+            if report is not None:
+                report(self._n_done)
+            if self._is_late():
+                return
+        # What other threads leave over from here on is theirs to do.
+        left = np.flatnonzero(output.outcome == LEFT_OVER)
+        walker, pace = plan.walker(), Pace(plan.network.n_reactions)
+        for row in left.tolist():
+            with self._lock:
+                if output.outcome[row] != LEFT_OVER or self._halt.is_set():
+                    continue
+                output.outcome[row] = 0
+            self._run_rows(pace, walker, part_of(output, row, row + 1), first + row)
+
+    def _is_late(self) -> bool:
+        if time.monotonic() >= self._deadline:
+            self.stopped = "timeout"
+            self._halt.set()
+        return self._halt.is_set()
+
+    def _report_trouble(self, index: int, walker: Walker | JumpWalker, outcome: int) -> None:
+        error = trouble(self._plan, walker, outcome, index)
+        with self._lock:
+            if self._trouble is None or index < self._trouble[0]:
+                self._trouble = (index, error)
+        self._halt.set()
