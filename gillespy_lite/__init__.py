@@ -58,7 +58,15 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting
+    from . import (
+        certification,
+        master_equation,
+        models,
+        moments,
+        multilevel_estimation,
+        ode_rnn,
+        plotting,
+    )
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -92,6 +100,7 @@ if TYPE_CHECKING:
         solve_moments,
         stationary_noise,
     )
+    from .multilevel_estimation import MultilevelEstimate, multilevel
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .simulation import simulate
 
@@ -117,6 +126,7 @@ __all__ = [
     "Interrupted",
     "Method",
     "MethodError",
+    "MultilevelEstimate",
     "Network",
     "NetworkError",
     "NextReaction",
@@ -155,6 +165,8 @@ __all__ = [
     "models",
     "moment_equations",
     "moments",
+    "multilevel",
+    "multilevel_estimation",
     "nothing",
     "ode_rnn",
     "plotting",
@@ -180,6 +192,7 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("MultilevelEstimate", "multilevel"), "multilevel_estimation"),
     **dict.fromkeys(
         (
             *(
@@ -212,7 +225,10 @@ _HOMES = {
     ),
 }
 
-_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting"}
+_PACKAGES = {
+    *("certification", "master_equation", "models", "moments", "multilevel_estimation"),
+    *("ode_rnn", "plotting"),
+}
 
 
 def __getattr__(name: str) -> object:

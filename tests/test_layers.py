@@ -47,7 +47,7 @@ LAYERS = [
         *["method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
         *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
-        *["certification", "warmup"],
+        *["certification", "multilevel_estimation", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "cli", "__main__"],
@@ -84,6 +84,7 @@ FACADES = {
     ("results", "Ensemble.replay", "ensembles"),
     ("results", "Ensemble.certify", "certification"),
     ("certification", "Certificate.plot", "plotting"),
+    ("multilevel_estimation", "MultilevelEstimate.plot", "plotting"),
 }
 
 # Loaded where they are used: each costs more than the package itself.

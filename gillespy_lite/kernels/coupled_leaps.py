@@ -39,7 +39,6 @@ from .lane_vectors import (
     everywhere,
     load,
     lowest_bit,
-    ones,
     select,
     store,
 )
@@ -97,7 +96,7 @@ class PairOutput(NamedTuple):
 class LeapPath(NamedTuple):
     """A leap path in each lane; the last two arrays are where `law_values` looks for them."""
 
-    count: np.ndarray  # (n_species * LANES,) float64
+    counts: np.ndarray  # (n_species * LANES,) float64
     state: np.ndarray  # (n_rows * LANES,) float64, as in `LaneNetwork`; counts cut off at 0
     rate: np.ndarray  # (n_reactions * LANES,) float64, propensities
     stack: np.ndarray  # ((depth + 1) * LANES,) float64
@@ -192,19 +191,19 @@ def _add_to_leap_path(network, path, fired):
         if first == last:
             continue
         place = species * LANES
-        count = load(path.count, place)
+        count = load(path.counts, place)
         for k in range(first, last):
             count = count + network.change[k] * load(fired, network.change_reaction[k] * LANES)
         count = select(count < _LARGEST_LEAP_COUNT, count, _LARGEST_LEAP_COUNT)
         count = select(count > -_LARGEST_LEAP_COUNT, count, -_LARGEST_LEAP_COUNT)
-        store(path.count, place, count)
+        store(path.counts, place, count)
         store(path.state, place, select(count > 0.0, count, 0.0))
 
 
 @inlined
 def _start_leap_path(network, plan, path, lane):
     for species in range(network.n_species):
-        path.count[species * LANES + lane] = plan.initial_state[species]
+        path.counts[species * LANES + lane] = plan.initial_state[species]
         path.state[species * LANES + lane] = plan.initial_state[species]
     path.state[network.n_species * LANES + lane] = 1.0
 
@@ -410,7 +409,9 @@ def _renew_leaps(network, walker, far_network, far_coarser, largest):
     renewed = load(walker.renewed, 0) > 0.0
     for reaction in range(network.n_reactions):
         value = _leap_rate(network, path, reaction, largest)
-        store(path.rate, reaction * LANES, select(renewed, value, load(path.rate, reaction * LANES)))
+        store(
+            path.rate, reaction * LANES, select(renewed, value, load(path.rate, reaction * LANES))
+        )
     store(walker.renewed, 0, everywhere(0.0))
 
 

@@ -163,21 +163,21 @@ class MultilevelEstimate:
         ValueError
             If `t` is none of the times.
         """
-        return float(self.estimates[self._row(t), self._column(output)])
+        return float(self.estimates[self.row(t), self.column(output)])
 
     def standard_error(self, output: Any = None, t: float | None = None) -> float:
         """Return the standard error of one output at one time; arguments as for `estimate`."""
-        return float(self.standard_errors[self._row(t), self._column(output)])
+        return float(self.standard_errors[self.row(t), self.column(output)])
 
     def interval(self, output: Any = None, t: float | None = None) -> tuple[float, float]:
         """Return the confidence interval of one output at one time; arguments as for `estimate`."""
-        place = self._row(t), self._column(output)
+        place = self.row(t), self.column(output)
         half = float(self.half_widths[place])
         return float(self.estimates[place]) - half, float(self.estimates[place]) + half
 
     def __getitem__(self, output: Any) -> FloatArray:
         """Return the estimates of one output over time, shape (n_times,)."""
-        return self.estimates[:, self._column(output)]
+        return self.estimates[:, self.column(output)]
 
     def summary(self, t: float | None = None) -> str:
         """Return a plain-text table of estimates, and what each level took.
@@ -235,7 +235,8 @@ class MultilevelEstimate:
     def _repr_html_(self) -> str:
         return self._summary(None).html() + self._levels_summary().html()
 
-    def _row(self, t: float | None) -> int:
+    def row(self, t: float | None = None) -> int:
+        """Return the row of one of `times`, by default the last; a `ValueError` if it is none."""
         if t is None:
             return self.times.size - 1
         nearest = int(np.argmin(np.abs(self.times - t)))
@@ -247,7 +248,8 @@ class MultilevelEstimate:
             )
         return nearest
 
-    def _column(self, output: Any) -> int:
+    def column(self, output: Any = None) -> int:
+        """Return the column of an output; a `KeyError` if there is no such output."""
         if output is None:
             if len(self.outputs) > 1:
                 raise KeyError(f"name one of the outputs: {listed(self.outputs)}")
@@ -261,7 +263,7 @@ class MultilevelEstimate:
         return self.outputs.index(name)
 
     def _summary(self, t: float | None) -> Summary:
-        row = self._row(t)
+        row = self.row(t)
         gain = f"{self.gain:.2g} times less counted work than exact paths alone"
         alone = len(self.levels) == 1
         lines = (
@@ -269,12 +271,20 @@ class MultilevelEstimate:
             + ("as precise as asked for" if self.is_reached else "less precise than asked for"),
             self.provenance.method_reason if alone else f"{self.provenance.method_reason}; {gain}",
         )
-        rows = [
-            (name, *(float(one[row, k]) for one in (
-                self.estimates, self.standard_errors, self.half_widths, self.wanted_half_widths
-            )))
-            for k, name in enumerate(self.outputs)
-        ]  # fmt: skip
+        numbers = np.stack(
+            [
+                one[row]
+                for one in (
+                    self.estimates,
+                    self.standard_errors,
+                    self.half_widths,
+                    self.wanted_half_widths,
+                )
+            ]
+        )
+        rows: list[tuple[str, *tuple[float, ...]]] = [
+            (name, *numbers[:, k].tolist()) for k, name in enumerate(self.outputs)
+        ]
         header = (f"at t = {self.times[row]:g}", "estimate", "std. error", "+/-", "wanted")
         return Summary(lines, header, rows)
 

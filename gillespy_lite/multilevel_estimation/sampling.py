@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,11 +23,11 @@ from ..kernels.lane_vectors import LANES
 from ..kernels.walking import ALL_DONE, BAD_PROPENSITY, COMPLETE, OVERFLOW
 from ..results import Ensemble
 from ..run_plan import plan_run
-from .levels import EXACT, EXACT_PAIR, LEAP, LEAP_PAIR, Ladder, Rung
+from .levels import EXACT, EXACT_PAIR, LEAP, Ladder, Rung
 from .sums import LevelSums, SumTree
 from .work import Prices
 
-__all__ = ["Samples", "Sampler"]
+__all__ = ["Sampler", "Samples"]
 
 # Work of a block, so that Python's part of it is small; of a kernel call, so that it soon returns.
 _BLOCK_WORK, _CALL_WORK = 8e6, 2e7
@@ -133,9 +133,7 @@ class Sampler:
                 continue
             more = last - level.n_blocks
             # All levels move on together, so that what is cut short is evenly done.
-            queue += [
-                ((k + 0.5) / more, order, level, level.n_blocks + k) for k in range(more)
-            ]
+            queue += [((k + 0.5) / more, order, level, level.n_blocks + k) for k in range(more)]
             level.n_blocks = last
         queue.sort(key=lambda one: one[:2])
         if queue and self.stopped is None:
@@ -234,9 +232,8 @@ class Sampler:
             first = level.n_blocks * level.n_rows
             paths = Paths(plan, first, first + n * level.n_rows)
             crew = Crew(plan, paths, self._n_threads)
-            before = self.work
             left = self._deadline - time.monotonic()
-            self.error = crew.work(lambda done: report(before), max(left, 0.0))
+            self.error = crew.work(lambda done: report(self.work), max(left, 0.0))
             self.stopped = crew.stopped
             result = paths.result(crew.stopped)
             assert isinstance(result, Ensemble)
@@ -278,7 +275,9 @@ class Sampler:
                         f"the rate '{reaction.rate}' of reaction {label(network, j)} is {value:g} "
                         f"{where}; a propensity must be a finite number, 0 or more"
                     )
-            return BadPropensityError(f"the propensities add up to more than a double can hold {where}")
+            return BadPropensityError(
+                f"the propensities add up to more than a double can hold {where}"
+            )
         if outcome == OVERFLOW:
             return CountOverflowError(
                 f"a count grew above 2**52 {where}; larger counts cannot be told apart in double "

@@ -85,7 +85,7 @@ class Ladder:
 
     def n_steps(self, height: int) -> int:
         """Return the number of steps of the leap path at a height of the ladder."""
-        return int(self._first.sum()) * FACTOR**height
+        return int(self._first.sum() * FACTOR**height)
 
     def longest_step(self, n_steps: int) -> float:
         """Return the longest step of the leap path of so many steps, in the unit of time."""
@@ -176,7 +176,7 @@ class Ladder:
         n_species, n_laws = self.lanes.n_species, self.lanes.factor.size
         depth = self.compiled.stack_depth
         return LeapPath(
-            count=np.zeros(n_species * LANES),
+            counts=np.zeros(n_species * LANES),
             state=np.zeros((n_species + 1 + n_laws) * LANES),
             rate=np.zeros(self.lanes.n_reactions * LANES),
             stack=np.zeros((depth + 1) * LANES),
@@ -185,5 +185,7 @@ class Ladder:
 
     def rows_that_fit(self) -> int:
         """Return how many rows of a block need at most some 16 MB, a whole number of LANES."""
-        per_row = 8 * self.lengths.size * (2 * self.outputs.columns.size + 6 * len(self.outputs.names))
+        per_row = (
+            8 * self.lengths.size * (2 * self.outputs.columns.size + 6 * len(self.outputs.names))
+        )
         return LANES * max(1, math.floor(2**24 / per_row / LANES))

@@ -91,7 +91,7 @@ class Outputs:
 def check_outputs(network: Network, outputs: Sequence[str | Expression] | str | None) -> Outputs:
     """Return what is to be estimated, all species by default, or say what is wrong with it."""
     given: object = network.species_names if outputs is None else outputs
-    if isinstance(given, str) or isinstance(given, Expression):
+    if isinstance(given, str | Expression):
         given = [given]
     if not isinstance(given, Iterable):
         raise TypeError(

@@ -1,45 +1,33 @@
-"""Estimates means to a tolerance by levels of coupled paths."""
+"""One run of multilevel Monte Carlo: chooses levels, samples them to the targets, and sums up."""
 
 from __future__ import annotations
 
+import itertools
 import math
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compilation import CompiledNetwork, compile_network
-from ..errors import IncompleteWarning, Interrupted, MethodError, SimulationError
-from ..lane_compilation import why_no_lanes
+from ..errors import IncompleteWarning, Interrupted, SimulationError
 from ..network import Network
-from ..progress import Progress, reporter
-from ..rate_laws import Expression
-from ..randomness import take_entropy
 from ..results import Provenance
-from ..run_plan import check_times, check_whole
-from ..version import STREAM_VERSION, __version__
-from ..workers import cores
 from .allocation import Climb, numbers_of_paths, shares_of
+from .arguments import MOST_STEPS, Targets
 from .estimate import Level, MultilevelEstimate
-from .levels import EXACT, EXACT_PAIR, LEAP, LEAP_PAIR, Ladder, Rung
-from .outputs import Outputs, check_outputs
+from .levels import EXACT, EXACT_PAIR, LEAP, LEAP_PAIR, Rung
+from .outputs import Outputs
 from .sampling import Sampler
 from .sums import LevelSums
 
-__all__ = ["multilevel"]
+__all__ = ["MultilevelRun"]
 
 FloatArray = NDArray[np.float64]
 
-METHODS = ("auto", "multilevel", "exact")
-
 # Paths of a pilot run: of leaps, of leaps that cost an eighth of an exact path, and of exact ones.
 _PILOT, _SHORT_PILOT = 256, 64
-# No leap path has more steps.
-_MOST_STEPS = 2**26
 # Levels are left for exact paths alone unless they are expected to take this many times less work.
 _LEAST_GAIN = 1.2
 # Numbers of paths grow by no more at a time, because what they are worked out from is uncertain;
@@ -50,179 +38,7 @@ _LONG = 1e4
 _NANOSECOND = 1e-9
 
 
-@dataclass(frozen=True)
-class Targets:
-    """The half-widths that intervals may have: the larger of two, each (n_outputs,)."""
-
-    absolute: FloatArray
-    relative: FloatArray
-
-    def half_widths(self, estimates: FloatArray) -> FloatArray:
-        """Return them, (n_times, n_outputs)."""
-        return np.maximum(self.absolute, self.relative * np.abs(estimates))
-
-
-def multilevel(
-    network: Network,
-    t: Any,
-    outputs: Sequence[str | Expression] | str | None = None,
-    *,
-    tolerance: float | Mapping[str, float] | None = None,
-    relative_tolerance: float | Mapping[str, float] | None = None,
-    confidence: float = 0.95,
-    method: str = "auto",
-    levels: Sequence[int] | None = None,
-    rng: Any = None,
-    seed: Any = None,
-    threads: int | None = None,
-    max_time: float | None = None,
-    progress: bool | Progress = False,
-) -> MultilevelEstimate:
-    """Estimate means of functions of the state to a tolerance, by multilevel Monte Carlo.
-
-    Most of the randomness is averaged out with cheap leap paths of a few steps. What these are off
-    by is estimated from pairs of paths that share their random numbers and so differ by little: of
-    few and more steps, and at last of leaps and the exact path. So the estimate has no bias from
-    leaping, however long the steps are, and needs few exact paths.
-
-    Parameters
-    ----------
-    network : Network
-        Without events, delays, variables and rates that depend on t.
-    t : float or array_like, shape (n_times + 1,)
-        End time, at which alone the means are estimated; or increasing times, the first of which is
-        when the initial state holds, and the others those of the estimates.
-    outputs : sequence of str or Expression, optional
-        What to average: species, observables, and expressions such as ``"P^2"``, in molecules; the
-        mean of a condition such as ``"P > 50"`` is its probability. By default all species.
-    tolerance : float or mapping of str to float, optional
-        Half-width that the confidence intervals may have, in the unit of the output; of all
-        outputs, or by their names.
-    relative_tolerance : float or mapping of str to float, optional
-        The same as a share of the estimate. Of two tolerances of an output the larger counts; an
-        output that has none gets what comes of the others. 0.01 if no tolerance is given.
-    confidence : float, optional
-        Of each interval by itself.
-    method : str, optional
-        ``"multilevel"``; ``"exact"``, with exact paths alone; or ``"auto"``, whichever is expected
-        to take less work.
-    levels : sequence of int, optional
-        Numbers of steps of the leap paths up to the end time, each a multiple of the one before; by
-        default chosen by pilot runs. If there are several times, a level may get some steps more,
-        because each time ends a step.
-    rng, seed : optional
-        As for `ensemble`. Path `i` of a level depends on `(rng, level, i)` alone, and how many
-        paths there are on counted work and no clock, so that the result is the same on any number
-        of threads.
-    threads : int, optional
-        Threads to use; all cores by default.
-    max_time : float, optional
-        Seconds after which the run stops and returns what it has, with wider intervals and an
-        `IncompleteWarning`.
-    progress : bool or callable, optional
-        True shows a bar; a callable is called as ``progress(done, total)``, in per cent of the work
-        that is expected.
-
-    Returns
-    -------
-    MultilevelEstimate
-        `estimates` and `standard_errors` of shape (n_times, n_outputs), intervals, and what each
-        level took.
-
-    Raises
-    ------
-    MethodError
-        If the network has what leap paths cannot follow, naming it.
-    ValueError, TypeError
-        If an argument makes no sense, or the tolerance would take hours and there is no `max_time`.
-    NetworkError
-        If an output uses an unknown name.
-    SimulationError
-        If a propensity of an exact path turns negative, infinite or not a number, an output is no
-        finite number, or `max_time` ran out before each level had its first paths; else
-        `error.result` holds the estimate so far.
-    Interrupted
-        On Ctrl-C; `error.result` holds the estimate so far, or None if a level has no paths yet.
-
-    Notes
-    -----
-    The numbers of paths follow from variances that are estimated from paths that are used for the
-    estimate, too. This makes the estimate depend on its own error a little: by a part of order 1/n
-    of a standard error, n being the paths of the first round. The intervals are those of Student's
-    t, with the degrees of freedom of Welch and Satterthwaite.
-
-    References
-    ----------
-    Anderson and Higham (2012), Multiscale Model. Simul. 10:146, doi:10.1137/110840546. Giles
-    (2008), Oper. Res. 56:607, doi:10.1287/opre.1070.0496. Welch (1947), Biometrika 34:28,
-    doi:10.1093/biomet/34.1-2.28.
-    """
-    started = time.perf_counter()
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"the first argument must be a Network, not {type(network).__name__}; make one from "
-            "text with Network.parse(text), from a file with Network.read(path)"
-        )
-    times = _check_times(t)
-    if method not in METHODS:
-        raise MethodError(f"unknown method {method!r}; choose among {', '.join(METHODS)}")
-    if levels is not None and method == "exact":
-        raise ValueError("levels= says how many steps leap paths have, and method='exact' has none")
-    if not (isinstance(confidence, float | np.floating) and 0.0 < confidence < 1.0):
-        raise ValueError(f"confidence must be a number between 0 and 1, not {confidence!r}")
-    compiled = compile_network(network)
-    _refuse(compiled)
-    chosen = check_outputs(network, outputs)
-    targets = _check_targets(chosen, tolerance, relative_tolerance)
-    steps = None if levels is None else _check_levels(levels)
-    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
-    limit = _check_max_time(max_time)
-    entropy = take_entropy(rng, seed)
-    ladder = Ladder(compiled, times, chosen) if steps is None else Ladder(
-        compiled, times, chosen, steps[0]
-    )
-    run = _Run(
-        network=network,
-        outputs=chosen,
-        targets=targets,
-        confidence=confidence,
-        sampler=Sampler(ladder, entropy, n_threads, limit),
-        tell=reporter(progress, 100.0, "multilevel"),
-        is_limited=math.isfinite(limit),
-        n_threads=n_threads,
-    )
-    options: dict[str, int | float | str | bool | None] = {
-        "method": method,
-        "levels": None if steps is None else ", ".join(map(str, steps)),
-        "confidence": confidence,
-        "tolerance": _shown(tolerance),
-        "relative_tolerance": _shown(relative_tolerance),
-        "max_time": max_time,
-    }
-    run.sampler.load_kernels()
-    run.sampler.start_clock()
-    chain, reason = run.choose(method, steps)
-    if run.sampler.stopped is None:
-        chain, reason = run.refine(chain, reason, may_change=method == "auto" and steps is None)
-
-    def provenance() -> Provenance:
-        return Provenance(
-            network=network,
-            method="multilevel",
-            method_reason=reason,
-            options=options,
-            entropy=entropy,
-            stream_version=STREAM_VERSION,
-            package_version=__version__,
-            elapsed=time.perf_counter() - started,
-            engine="lanes",
-            engine_reason="the only one for coupled paths",
-        )
-
-    return run.finish(chain, provenance)
-
-
-class _Run:
+class MultilevelRun:
     """One call of `multilevel`."""
 
     def __init__(
@@ -254,7 +70,7 @@ class _Run:
             numbers = [base * (n // steps[0]) for n in steps]
             chain = [
                 Rung(LEAP, numbers[0], 0),
-                *(Rung(LEAP_PAIR, n, m) for m, n in zip(numbers, numbers[1:], strict=False)),
+                *(Rung(LEAP_PAIR, n, m) for m, n in itertools.pairwise(numbers)),
                 Rung(EXACT_PAIR, 0, numbers[-1]),
             ]
             return chain, "multilevel: levels as asked for"
@@ -282,7 +98,7 @@ class _Run:
             if (
                 chain[-1][0].coarser < pair.finer
                 or self._price(following) > self._price(exact_pair)
-                or following.finer > _MOST_STEPS
+                or following.finer > MOST_STEPS
             ):
                 break
         if self.sampler.stopped is not None:
@@ -338,9 +154,7 @@ class _Run:
 
     # ---- Refinement
 
-    def refine(
-        self, chain: list[Rung], reason: str, *, may_change: bool
-    ) -> tuple[list[Rung], str]:
+    def refine(self, chain: list[Rung], reason: str, *, may_change: bool) -> tuple[list[Rung], str]:
         """Run more paths until the targets are met or the run is stopped."""
         self._run(dict.fromkeys(chain, _SHORT_PILOT))
         first = True
@@ -378,7 +192,7 @@ class _Run:
 
     def _gain(
         self,
-        found: _Found,
+        found: Found,
         chain: Sequence[Rung],
         allowed: FloatArray,
         numbers: Mapping[Rung, int],
@@ -391,7 +205,7 @@ class _Run:
         exact = float(shares_of(sums.finer_variances(), allowed).max(initial=0.0)) * price
         return exact / left if left > 0.0 else math.inf
 
-    def _refuse_hours(self, found: _Found, wanted: FloatArray) -> None:
+    def _refuse_hours(self, found: Found, wanted: FloatArray) -> None:
         seconds = self._expected_work * _NANOSECOND / self._n_threads
         if self._is_limited or seconds < _LONG:
             return
@@ -409,7 +223,7 @@ class _Run:
 
     # ---- What there is
 
-    def _found(self, chain: Sequence[Rung]) -> _Found | None:
+    def _found(self, chain: Sequence[Rung]) -> Found | None:
         """Return the estimate so far, or None where a level has fewer than two paths."""
         sums: dict[Rung, LevelSums] = {}
         for rung in chain:
@@ -428,7 +242,7 @@ class _Run:
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             freedom = np.where(spread > 0.0, total**2 / spread, np.inf)
-        return _Found(
+        return Found(
             sums,
             variances,
             np.sum([one.mean for one in sums.values()], axis=0),
@@ -466,7 +280,7 @@ class _Run:
         return result
 
     def _result(
-        self, found: _Found, stopped: str | None, provenance: Provenance
+        self, found: Found, stopped: str | None, provenance: Provenance
     ) -> MultilevelEstimate:
         ladder, prices = self.sampler.ladder, self.sampler.prices
         wanted = self.targets.half_widths(found.estimates)
@@ -533,7 +347,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """The estimate at some point of the run; arrays (n_times, n_outputs)."""
 
     sums: dict[Rung, LevelSums]
@@ -549,118 +363,3 @@ def _student_quantiles(freedom: FloatArray, confidence: float) -> FloatArray:
     upper = 0.5 + confidence / 2.0
     finite = np.where(np.isfinite(freedom), freedom, 1.0)
     return np.where(np.isfinite(freedom), stdtrit(finite, upper), ndtri(upper))
-
-
-# ---- Arguments -----------------------------------------------------------------------------------
-
-
-def _check_times(t: Any) -> FloatArray:
-    times = check_times(t)
-    if np.ndim(t) == 0:
-        return times[[0, -1]]
-    if times.size < 2:
-        raise ValueError(
-            f"t holds one time, {times[0]:g}, when the initial state holds; give the times of the "
-            "estimates after it, or an end time alone"
-        )
-    return times
-
-
-def _check_max_time(max_time: Any) -> float:
-    if max_time is None:
-        return math.inf
-    is_number = isinstance(max_time, int | float | np.number) and not isinstance(max_time, bool)
-    if not is_number or not float(max_time) >= 0.0:
-        raise ValueError(f"max_time must be a number of seconds, 0 or more, not {max_time!r}")
-    return float(max_time)
-
-
-def _refuse(compiled: CompiledNetwork) -> None:
-    """Refuse what leap paths in lanes cannot follow, by name."""
-    network = compiled.network
-    advice = "; use ensemble(network, t, n, statistics=True) with method 'direct'"
-    cannot = "multilevel paths keep their propensities during a leap, so they cannot follow"
-    if compiled.real_sided:
-        raise MethodError(f"reaction {compiled.real_sided[0]} {compiled.why_real()}")
-    if network.variable_names:
-        raise MethodError(f"{cannot} the variable {network.variable_names[0]!r}{advice}")
-    if compiled.time_dependent:
-        raise MethodError(
-            f"{cannot} the rate of reaction {compiled.time_dependent[0]}, which depends on the "
-            f"time t{advice}"
-        )
-    if network.events:
-        event = network.events[0]
-        name = f" '{event.name}'" if event.name else ""
-        raise MethodError(f"{cannot} event 1{name} (when {event.trigger}){advice}")
-    if compiled.delayed:
-        raise MethodError(f"{cannot} the delay of reaction {compiled.delayed[0]}{advice}")
-    reason = why_no_lanes(compiled)
-    if reason is not None:
-        raise MethodError(f"coupled paths run in lanes, and this network cannot: {reason}{advice}")
-
-
-def _check_levels(levels: object) -> list[int]:
-    if isinstance(levels, str) or not isinstance(levels, Sequence | np.ndarray):
-        raise TypeError(f"levels must be a list of numbers of steps, not {levels!r}")
-    steps = [check_whole(one, "each of levels", 1) for one in levels]
-    if not steps:
-        raise ValueError("levels is empty; give at least one number of steps")
-    for one, following in zip(steps, steps[1:], strict=False):
-        if following % one or following == one:
-            raise ValueError(
-                f"each of levels must be a multiple of the one before, but {following} follows "
-                f"{one}; for example levels=[{one}, {4 * one}]"
-            )
-    if steps[-1] > _MOST_STEPS:
-        raise ValueError(f"levels has {steps[-1]} steps; at most {_MOST_STEPS} are possible")
-    return steps
-
-
-def _check_targets(
-    outputs: Outputs,
-    tolerance: float | Mapping[str, float] | None,
-    relative: float | Mapping[str, float] | None,
-) -> Targets:
-    if tolerance is None and relative is None:
-        relative = 0.01
-    absolute_ones = _by_output(outputs, tolerance, "tolerance")
-    relative_ones = _by_output(outputs, relative, "relative_tolerance")
-    free = np.isnan(absolute_ones) & np.isnan(relative_ones)
-    absolute_ones = np.where(free, np.inf, np.nan_to_num(absolute_ones))
-    return Targets(absolute_ones, np.nan_to_num(relative_ones))
-
-
-def _by_output(
-    outputs: Outputs, given: float | Mapping[str, float] | None, argument: str
-) -> FloatArray:
-    """Return a number for each output, nan where there is none."""
-    found = np.full(len(outputs.names), np.nan)
-    if given is None:
-        return found
-    if isinstance(given, Mapping):
-        if not given:
-            raise ValueError(f"{argument} is empty; give a number, or one for an output")
-        for name, value in given.items():
-            if name not in outputs.names:
-                raise ValueError(
-                    f"{argument} names '{name}', which is none of the outputs: "
-                    f"{', '.join(outputs.names)}"
-                )
-            found[outputs.names.index(name)] = _positive(value, f"{argument} of '{name}'")
-        return found
-    found[:] = _positive(given, argument)
-    return found
-
-
-def _positive(value: Any, argument: str) -> float:
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not is_number or not 0.0 < float(value) < math.inf:
-        raise ValueError(f"{argument} must be a number above 0, not {value!r}")
-    return float(value)
-
-
-def _shown(given: float | Mapping[str, float] | None) -> float | str | None:
-    if isinstance(given, Mapping):
-        return ", ".join(f"{name}: {value:g}" for name, value in given.items())
-    return None if given is None else float(given)
