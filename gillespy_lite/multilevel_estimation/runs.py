@@ -113,7 +113,7 @@ class MultilevelRun:
         return [rung for rung, _ in chain], reason
 
     def _climb_of(self, pilots: Sequence[LevelSums], allowed: FloatArray) -> Climb:
-        conditions, ladder = self.outputs.are_conditions, self.sampler.ladder
+        ladder = self.sampler.ladder
 
         def worst(variances: FloatArray) -> float:
             return float(shares_of(variances, allowed).max(initial=0.0))
@@ -122,7 +122,7 @@ class MultilevelRun:
         return Climb(
             [ladder.n_steps(height) for height in range(len(pilots) + 1)],
             [worst(first), *(worst(one.finer_variances()) for one in pilots)],
-            [worst(one.variances(conditions)) for one in pilots],
+            [worst(one.likely_variances()) for one in pilots],
         )
 
     def _price(self, rung: Rung) -> float:

@@ -99,6 +99,14 @@ class LevelSums:
         supposed = (self.squares + 2.0) / (self.n + 1)
         return np.where(are_conditions, np.maximum(plain, supposed), plain)
 
+    def likely_variances(self) -> FloatArray:
+        """Return the variances without what was supposed, (n_times, n_outputs).
+
+        Where no pair differed half a pair is taken to, so that no level seems to be free.
+        """
+        plain = self.squares / max(self.n - 1, 1)
+        return np.where((self.n_differing == 0.0) & (self.finer_squares > 0.0), 0.5 / self.n, plain)
+
     def finer_variances(self) -> FloatArray:
         """Return the variances of the finer paths, (n_times, n_outputs)."""
         return self.finer_squares / max(self.n - 1, 1)
