@@ -15,7 +15,12 @@ between levels telescopes, whatever the leaps are like, and at its end stands th
 
 All lanes of leaps make the same number of steps and keep together. Lanes of exact paths each have
 their own time, as in `lanes.py`: an event that would lie beyond the end of a leap is not made, the
-lane goes to that end, and draws afresh, as waiting times have no memory.
+lane goes to that end, and draws afresh, as waiting times have no memory. Where leaps are so long
+that they leave the exact path behind, a leap path may have many more points than the exact one, and
+they would be gone through one by one. So it shares points only up to a height, chosen from both
+states at the start of the leap; as it keeps its propensities, how many more it has above is a
+Poisson number that is added at the end. The points of either path keep their law: should the exact
+path rise above that height, it sees points there that the leap path does not share.
 
 References
 ----------
@@ -64,6 +69,10 @@ STANDS_STILL = 11
 
 # Counts of leap paths are cut off here, far from any sensible path and inside the whole doubles.
 _LARGEST_LEAP_COUNT = 2.0**50
+
+# A leap path shares points with the exact path up to so many times the propensity that this has at
+# the start of the leap, plus so many points in a leap.
+_MOST_ABOVE, _MOST_POINTS = 2.0, 8.0
 
 _NO_BITS, _BIT = np.uint64(0), np.uint64(1)
 
@@ -127,6 +136,7 @@ class ExactPairs(NamedTuple):
     coarser: LeapPath
     stream: np.ndarray  # (4 * LANES,) uint64
     rate: np.ndarray  # (n_reactions * LANES,) float64, propensities of the exact path
+    unshared: np.ndarray  # (n_reactions * LANES,) float64, means of what is added at the leap's end
     below: np.ndarray  # (n_reactions * LANES,) float64, sums of the larger ones, of those before
     fired: np.ndarray  # (n_reactions * LANES,) float64
     fired_coarser: np.ndarray  # (n_reactions * LANES,) float64
@@ -139,6 +149,7 @@ class ExactPairs(NamedTuple):
     row: np.ndarray  # (LANES,) int64
     n_events: np.ndarray  # (LANES,) float64
     n_points: np.ndarray  # (LANES,) int64
+    draws: np.ndarray  # (3 * LANES,) float64, scratch
     seed: np.ndarray  # (4,) uint64, scratch
 
 
@@ -366,7 +377,6 @@ def _attend_pairs(network, plan, walker, output, first_index, alive, ended, bad,
                 output.trouble[species + 2] = walker.state[species * LANES + lane]
         else:
             walker.time[lane] = walker.until[lane]
-            walker.renewed[lane] = 1.0
             walker.step[lane] += 1
             if walker.step[lane] == plan.n_steps[interval]:
                 for c in range(plan.columns.size):
@@ -400,19 +410,42 @@ def _look_at_pairs(network, walker):
     return bits(largest > LARGEST_LANE_COUNT), stuck
 
 
-@inlined
-def _renew_leaps(network, walker, far_network, far_coarser, largest):
-    """Write the propensities of the leap paths that are at the end of a leap."""
+@apart
+def _renew_leaps(network, walker, largest):
+    """Write the propensities of the leap paths that begin a leap, up to which they share points."""
     path = walker.coarser
     if network.factor.size > 0:
-        _fill_law_rows(far_network, far_coarser)
+        _fill_law_rows(network, path)
     renewed = load(walker.renewed, 0) > 0.0
+    length = load(walker.until, 0) - load(walker.time, 0)
     for reaction in range(network.n_reactions):
+        place = reaction * LANES
         value = _leap_rate(network, path, reaction, largest)
-        store(
-            path.rate, reaction * LANES, select(renewed, value, load(path.rate, reaction * LANES))
-        )
+        height = _MOST_ABOVE * _pair_rate(network, walker.state, reaction) + _MOST_POINTS / length
+        shared = select(value < height, value, height)
+        unshared = (value - shared) * length
+        store(path.rate, place, select(renewed, shared, load(path.rate, place)))
+        store(walker.unshared, place, select(renewed, unshared, load(walker.unshared, place)))
     store(walker.renewed, 0, everywhere(0.0))
+
+
+@apart
+def _end_leaps(network, walker):
+    """Add what leap paths do not share, in the lanes that are at the end of a leap."""
+    stream, ends = walker.stream, load(walker.renewed, 0) > 0.0
+    s0, s1 = load(stream, 0), load(stream, LANES)
+    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+    word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
+    for reaction in range(network.n_reactions):
+        place = reaction * LANES
+        mean = select(ends, load(walker.unshared, place), 0.0)
+        fill_poisson(random_uniform_inside(word), mean, walker.fired_coarser, place, walker.draws)
+        word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
+    store(stream, 0, select(ends, t0, s0))
+    store(stream, LANES, select(ends, t1, s1))
+    store(stream, 2 * LANES, select(ends, t2, s2))
+    store(stream, 3 * LANES, select(ends, t3, s3))
+    _add_to_leap_path(network, walker.coarser, walker.fired_coarser)
 
 
 @inlined
@@ -467,11 +500,11 @@ def run_exact_pairs(network, plan, walker, output, first_index, budget):
     last_loop = loop + max(np.int64(1), budget // LANES)
     while alive != _NO_BITS and loop < last_loop:
         loop += 1
-        if ended != _NO_BITS:
-            _renew_leaps(network, walker, far_network, far_walker.coarser, plan.largest_rate)
         bad, large, stuck = _NO_BITS, _NO_BITS, _NO_BITS
         if network.factor.size > 0:
             bad = fill_laws(far_network, far_walker)
+        if ended != _NO_BITS:
+            _renew_leaps(far_network, far_walker, plan.largest_rate)
         total = everywhere(0.0)
         for reaction in range(network.n_reactions):
             place = reaction * LANES
@@ -500,6 +533,9 @@ def run_exact_pairs(network, plan, walker, output, first_index, budget):
         if loop % LOOK == 0:
             large, stuck = _look_at_pairs(far_network, far_walker)
         ended = ~bits(goes) & alive
+        if ended != _NO_BITS:
+            store(walker.renewed, 0, select(goes, 0.0, everywhere(1.0)))
+            _end_leaps(far_network, far_walker)
         alive = _attend_pairs(
             far_network, far_plan, far_walker, far_output, first_index, alive, ended, bad, large,
             stuck,

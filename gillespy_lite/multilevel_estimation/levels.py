@@ -157,6 +157,7 @@ class Ladder:
             coarser=path,
             stream=stream,
             rate=reals(n),
+            unshared=reals(n),
             below=reals(n),
             fired=reals(n),
             fired_coarser=reals(n),
@@ -169,6 +170,7 @@ class Ladder:
             row=wholes(),
             n_events=reals(1),
             n_points=wholes(),
+            draws=reals(3),
             seed=seed,
         )
 

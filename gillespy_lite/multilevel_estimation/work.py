@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compilation import CompiledNetwork
+from ..kernels.lane_vectors import LANES
 from ..specialisation_source import n_operations
 from .levels import EXACT_PAIR, LEAP, LEAP_PAIR, Ladder, Rung
 
@@ -18,6 +19,8 @@ __all__ = ["Prices"]
 # Of one step of a leap path, of a step of the finer of two, of a point of an exact path and leaps,
 # of an event of the direct method in lanes: for the step as such, for each reaction.
 _LEAP, _LEAP_PAIR, _POINT, _EVENT = (2.0, 7.5), (4.0, 13.0), (2.5, 2.0), (2.7, 0.27)
+# Of the end of a leap beside an exact path, for each reaction.
+_END = 7.0
 # Of an operation of a rate law in lanes, once for each path that it is evaluated on.
 _OPERATION = 0.6
 # Of a path, and of an output of a path at a time, for what is done outside of kernels.
@@ -43,8 +46,9 @@ class Prices:
     def exact_pair(self, n_points: float, rung: Rung) -> float:
         """Return the work of an exact path and leaps, by the points that were gone through."""
         first, each = _POINT
-        leaps = rung.coarser * (each * self._n + self._laws)
-        return self._fixed + n_points * (first + each * self._n + self._laws) + leaps
+        # The end of a leap in one lane is worked out for all of them.
+        ends = min(n_points, float(LANES * rung.coarser)) * (_END * self._n + self._laws)
+        return self._fixed + n_points * (first + each * self._n + self._laws) + ends
 
     def exact(self, n_events: float) -> float:
         """Return the work of an exact path by itself."""
