@@ -142,7 +142,9 @@ def compare(case: Case, rounds: int, seconds: float) -> tuple[list[str], dict[st
     n_paths: dict[str, int] = {}
     for method in methods:
         plain(case, network, 32, method, 0)
-        n_paths[method] = max(64, int(64 * seconds / plain(case, network, 64, method, 0)["seconds"]))
+        n_paths[method] = max(
+            64, int(64 * seconds / plain(case, network, 64, method, 0)["seconds"])
+        )
         plain(case, network, n_paths[method], method, 0)  # what is compiled for so many paths
     levels(case, network, 10_000)
     found: dict[str, list[dict[str, Any]]] = {"multilevel": [], **{one: [] for one in methods}}
@@ -232,7 +234,13 @@ def main() -> int:
     pin_to_one_core()
     facts = machine()
     if options.work:
-        header = ["a path, counted and measured, us", "leaps", "two leaps", "exact and leaps", "exact"]
+        header = [
+            "a path, counted and measured, us",
+            "leaps",
+            "two leaps",
+            "exact and leaps",
+            "exact",
+        ]
         print(markdown_table(header, counted_work(0.2)))
         print(machine_line(facts))
         return 0

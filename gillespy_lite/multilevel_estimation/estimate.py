@@ -187,7 +187,8 @@ class MultilevelEstimate:
         t : float, optional
             One of `times`; by default the last.
         """
-        return f"{self._summary(t).text()}\n\n{self._levels_summary().text()}"
+        levels = self._levels_summary().text().lstrip("\n")
+        return f"{self._summary(t).text()}\n\n{levels}"
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a pandas table; without pandas, `MissingExtraError`.

@@ -20,7 +20,7 @@ __all__ = ["Prices"]
 # of an event of the direct method in lanes: for the step as such, for each reaction.
 _LEAP, _LEAP_PAIR, _POINT, _EVENT = (2.0, 7.5), (4.0, 13.0), (2.5, 2.0), (2.7, 0.27)
 # Of the end of a leap beside an exact path, for each reaction.
-_END = 7.0
+_END = 1.5
 # Of an operation of a rate law in lanes, once for each path that it is evaluated on.
 _OPERATION = 0.6
 # Of a path, and of an output of a path at a time, for what is done outside of kernels.
