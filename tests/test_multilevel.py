@@ -41,7 +41,7 @@ from gillespy_lite.multilevel_estimation.outputs import check_outputs
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from laws import chi_square_pvalue  # noqa: E402
+from laws import chi_square_pvalue
 
 # The number of p-values below is less than 100.
 ALPHA = 1e-4 / 100
