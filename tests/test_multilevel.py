@@ -468,6 +468,14 @@ def test_hours_are_refused_without_a_time_limit():
         gl.multilevel(models.sir(N=20_000, I0=200), 50.0, "I", relative_tolerance=1e-9, rng=1)
 
 
+@pytest.mark.parametrize("method", ["auto", "multilevel", "exact"])
+def test_a_share_of_what_is_about_zero_is_refused_without_a_time_limit(method):
+    with pytest.raises(ValueError, match=r"hours.*'P < 3'.*no meaning for what is about 0"):
+        gl.multilevel(
+            models.dimerisation(), 5.0, "P < 3", relative_tolerance=0.01, rng=1, method=method
+        )
+
+
 # ---- What is refused -----------------------------------------------------------------------------
 
 

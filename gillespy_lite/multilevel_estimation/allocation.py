@@ -28,11 +28,16 @@ FloatArray = NDArray[np.float64]
 # short (order 1 and 1/2).
 _LEAST_RATIO, _MOST_RATIO = 0.125, 0.6
 
+_LARGEST_SHARE = 1e18
+
 
 def shares_of(variances: FloatArray, allowed: FloatArray) -> FloatArray:
-    """Return variances relative to what is allowed; 0 where there is none."""
+    """Return variances relative to what is allowed; 0 where there is none.
+
+    Where nothing at all is allowed, as a share of an estimate of 0, it is a very large number.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(variances > 0.0, variances / allowed, 0.0)
+        return np.where(variances > 0.0, np.minimum(variances / allowed, _LARGEST_SHARE), 0.0)
 
 
 def total_work(levels: Sequence[tuple[float, float]]) -> float:
