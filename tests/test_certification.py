@@ -275,7 +275,13 @@ def test_observables_are_tested_too():
 @pytest.mark.parametrize("reference", ["closed law", "master equation", "exact moments", "samples"])
 def test_species_in_compartments_are_tested_in_molecules(reference):
     text = "param V = 2\nspecies X = 3\ncompartment V: [X]\n0 -> X @ 10\nX -> 0 @ 0.5"
-    assert certificate(text, reference=reference).passed
+    found = certificate(text, reference=reference)
+    assert found.passed
+    ax = found.plot()
+    assert ax.get_xlabel() == f"X at t = {found.worst.time:g} (molecules)"
+    # The bars and the law stand at the same counts, some 20 molecules: not at 10 per volume.
+    bars = sum((one.get_x() + 0.5 * one.get_width()) * one.get_height() for one in ax.patches)
+    assert bars == pytest.approx(found.samples.counts.mean(), abs=0.5)
 
 
 def test_what_cannot_be_judged_is_refused():

@@ -1,6 +1,6 @@
 """Every example runs to its end without a warning, prints numbers and writes its picture.
 
-They take some seconds each; leave them out with ``-m "not examples"``.
+They take minutes in all, and run with ``-m examples`` only.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from gillespy_lite.results import Ensemble, EnsembleStatistics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_histogram", "plot_hitting_times"]
+__all__ = ["draw_shares", "joined_bins", "plot_histogram", "plot_hitting_times"]
 
 Law: TypeAlias = Callable[[NDArray[np.int64]], ArrayLike] | ArrayLike
 
@@ -98,11 +98,28 @@ def plot_histogram(
     if bins is not None:
         edges = edges.astype(np.float64)  # the user's edges are places, not whole-number bins
     elif edges.dtype.kind == "i":
-        edges, counts = _joined(edges, counts, result.n_trajectories)
+        edges, counts = joined_bins(edges, counts, result.n_trajectories)
+    network = result.network
+    label = value_label([name], result.species, network.variable_names, network.compartments)
+    unit = label.removeprefix(plain_text(name))
+    across = f"{plain_text(name)} at t = {result.times[result.time_index(t)]:g}{unit}"
+    return draw_shares(edges, counts, result.n_trajectories, across, law=law, ax=ax)
+
+
+def draw_shares(
+    edges: NDArray[Any],
+    counts: NDArray[Any],
+    n_trajectories: int,
+    across: str,
+    *,
+    law: Law | None,
+    ax: Axes | None,
+) -> Axes:
+    """Draw a histogram, and the law beside it; `across` is the label of the horizontal axis."""
     if law is not None:
         edges, counts, probabilities = _with_law(edges, counts, law)
     ax = new_axes(ax)
-    shares = counts / result.n_trajectories
+    shares = counts / n_trajectories
     # Whole numbers k to k + width - 1 are covered by a bar from k - 1/2 to k + width - 1/2.
     shift = 0.5 if edges.dtype.kind == "i" else 0.0
     bar_look = line_look(5)
@@ -115,7 +132,7 @@ def plot_histogram(
         edgecolor="white" if counts.size <= _MAX_MARKERS else bar_look.colour,
         linewidth=0.5,
     )
-    entries = [Entry(bars, f"{result.n_trajectories} trajectories")]
+    entries = [Entry(bars, f"{n_trajectories} trajectories")]
     if law is not None:
         (line,) = ax.plot(
             0.5 * (edges[:-1] + edges[1:]) - shift,
@@ -126,10 +143,7 @@ def plot_histogram(
             markersize=3.5,
         )
         entries.append(Entry(line, "exact law"))
-    network = result.network
-    label = value_label([name], result.species, network.variable_names, network.compartments)
-    unit = label.removeprefix(plain_text(name))
-    ax.set_xlabel(f"{plain_text(name)} at t = {result.times[result.time_index(t)]:g}{unit}")
+    ax.set_xlabel(across)
     widths = np.unique(np.diff(edges))
     is_unit = shift > 0.0 and widths.size == 1 and widths[0] == 1
     per = "" if is_unit else f" per bin of {widths[0]:g}" if widths.size == 1 else " per bin"
@@ -208,7 +222,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{100.0 * part / whole:.4g} % ({part} of {whole})"
 
 
-def _joined(
+def joined_bins(
     edges: NDArray[Any], counts: NDArray[np.int64], n_trajectories: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Double the width of whole-number bins until there are few enough for these data."""
