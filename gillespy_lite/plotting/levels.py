@@ -65,7 +65,7 @@ def plot_levels(
             [float(one.variances[row, column]) / unit for one in levels],
         ),
         ("work of a path", [one.work / estimate.exact_work for one in levels]),
-        ("share of all work", [one.n * one.work / estimate.work for one in levels]),
+        ("share of all work (of 1)", [one.n * one.work / estimate.work for one in levels]),
     )
     ax = new_axes(ax)
     entries = []
