@@ -80,7 +80,6 @@ CASES = {
         "P",
         3e-5,
     ),
-    "brusselator": Case("brusselator()", models.brusselator, 2.0, "Y1", 2e-2),
     "sir, probability": Case(
         "sir(N=1e5, I0=1e3)", lambda: models.sir(N=1e5, I0=1e3), 60.0, "I > 4051", 2e-2
     ),
