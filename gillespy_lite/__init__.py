@@ -47,8 +47,10 @@ from .results import (
     Ensemble,
     EnsembleStatistics,
     FirstPassage,
+    PrecisionReport,
     Provenance,
     QuasiStationaryDistribution,
+    Scan,
     SplittingProbabilities,
     StationaryDistribution,
     SwitchingTimes,
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
         multilevel_estimation,
         ode_rnn,
         plotting,
+        precision,
+        scans,
     )
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
@@ -102,6 +106,8 @@ if TYPE_CHECKING:
     )
     from .multilevel_estimation import MultilevelEstimate, multilevel
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
+    from .precision import ControlledMean, Difference, controlled_mean, difference
+    from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
 
 __all__ = [
@@ -109,7 +115,9 @@ __all__ = [
     "Certificate",
     "Compartment",
     "CompositionRejection",
+    "ControlledMean",
     "Delay",
+    "Difference",
     "Direct",
     "Distribution",
     "Ensemble",
@@ -135,11 +143,14 @@ __all__ = [
     "Parameter",
     "ParseError",
     "PartialPropensity",
+    "PrecisionReport",
     "Provenance",
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Scan",
     "SimulationError",
+    "SobolIndices",
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
@@ -151,7 +162,9 @@ __all__ = [
     "certification",
     "certify",
     "compare",
+    "controlled_mean",
     "correct",
+    "difference",
     "ensemble",
     "errors",
     "first_passage",
@@ -170,13 +183,17 @@ __all__ = [
     "nothing",
     "ode_rnn",
     "plotting",
+    "precision",
     "product_form",
     "propensity",
     "quasi_stationary_distribution",
     "replay",
     "scale_volume",
+    "scan",
+    "scans",
     "simulate",
     "snapshot_likelihood",
+    "sobol",
     "solve_master_equation",
     "solve_moments",
     "splitting_probabilities",
@@ -193,6 +210,8 @@ _HOMES = {
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
     **dict.fromkeys(("MultilevelEstimate", "multilevel"), "multilevel_estimation"),
+    **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
+    **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
         (
             *(
@@ -227,7 +246,7 @@ _HOMES = {
 
 _PACKAGES = {
     *("certification", "master_equation", "models", "moments", "multilevel_estimation"),
-    *("ode_rnn", "plotting"),
+    *("ode_rnn", "plotting", "precision", "scans"),
 }
 
 

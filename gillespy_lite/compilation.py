@@ -37,6 +37,7 @@ __all__ = [
     "label",
     "moving_variables",
     "propensity_expression",
+    "rate_constant_parts",
     "rate_expression",
     "state_change_entries",
     "state_change_matrix",
@@ -243,6 +244,17 @@ def rate_constants(network: Network, structure: _Structure) -> Iterable[tuple[in
                 f"a rate constant must be a finite number, 0 or more"
             )
         yield reaction, value, divisor
+
+
+def rate_constant_parts(network: Network) -> tuple[tuple[int, Expression, float], ...]:
+    """Return (reaction, rate constant, product of factorials) where the rate is a constant.
+
+    Rate constants are expressions of parameters, the same for all relatives of a network.
+    """
+    if "structure" not in network.memo:
+        compile_network(network)
+    constants: tuple[tuple[int, Expression, float], ...] = network.memo["structure"].constants
+    return constants
 
 
 def label(network: Network, reaction: int) -> str:

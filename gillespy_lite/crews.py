@@ -33,6 +33,8 @@ class Crew:
     n_threads : int
     chunk_size : int or None
         Trajectories handed to a thread at a time; None adapts it.
+    halt : threading.Event, optional
+        Whoever sets it ends the work; crews that share one end together.
 
     Attributes
     ----------
@@ -46,6 +48,7 @@ class Crew:
         gatherer: Gatherer,
         n_threads: int,
         chunk_size: int | None = None,
+        halt: threading.Event | None = None,
     ) -> None:
         self._plan, self._gatherer = plan, gatherer
         self._first, self._last = gatherer.first, gatherer.last
@@ -61,7 +64,7 @@ class Crew:
         self._next = self._first
         self._n_done = 0
         self._lock = threading.Lock()
-        self._halt = threading.Event()
+        self._halt = halt or threading.Event()
         self._trouble: tuple[int, SimulationError] | None = None
         self.stopped: str | None = None
 

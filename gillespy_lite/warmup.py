@@ -14,6 +14,7 @@ from .kernels.jit import n_compiled
 from .master_equation import first_passage, solve_master_equation
 from .methods import METHODS, StochasticMethod
 from .multilevel_estimation import multilevel
+from .precision import controlled_mean, difference
 from .progress import no_notice_of_compilation
 from .simulation import simulate
 
@@ -64,6 +65,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
             "multilevel Monte Carlo",
             partial(multilevel, network, 0.1, tolerance=1.0, levels=[4], rng=1, threads=1),
         )
+        yield "control variates", partial(controlled_mean, network, 0.1, "A", 2, rng=1)
+        yield "coupled pairs", partial(difference, network, {"A": 4}, 0.1, "A", 2, rng=1)
 
 
 def warm_up(
@@ -74,8 +77,8 @@ def warm_up(
     Parameters
     ----------
     everything : bool, optional
-        Those of all methods, of rates that move between events, of the master equation and of
-        multilevel Monte Carlo;
+        Those of all methods, of rates that move between events, of the master equation, of
+        multilevel Monte Carlo, of control variates and of differences;
         otherwise those of the default method and of statistics.
     report : callable, optional
         Called with each `Warmed` as soon as it is known.

@@ -25,7 +25,8 @@ from gillespy_lite.plotting.paths import (
     plot_path,
     plot_phase,
 )
-from gillespy_lite.results import Distribution, Ensemble, EnsembleStatistics, Trajectory
+from gillespy_lite.plotting.scans import plot_scan, plot_sobol
+from gillespy_lite.results import Distribution, Ensemble, EnsembleStatistics, Scan, Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +49,8 @@ __all__ = [
     "plot_path",
     "plot_phase",
     "plot_result",
+    "plot_scan",
+    "plot_sobol",
 ]
 
 
@@ -80,11 +83,12 @@ KINDS: dict[type, dict[str, Callable[..., Axes]]] = {
         "evolution": plot_law_over_time,
         "network": _draw_network_of,
     },
+    Scan: {"scan": plot_scan, "network": _draw_network_of},
 }
 
 
 def plot_result(
-    result: Trajectory | Ensemble | EnsembleStatistics | Distribution,
+    result: Trajectory | Ensemble | EnsembleStatistics | Distribution | Scan,
     kind: str,
     *,
     ax: Axes | None = None,
@@ -94,7 +98,7 @@ def plot_result(
 
     Parameters
     ----------
-    result : Trajectory, Ensemble, EnsembleStatistics or Distribution
+    result : Trajectory, Ensemble, EnsembleStatistics, Distribution or Scan
         What to draw.
     kind : str
         One of ``KINDS[type(result)]``.
