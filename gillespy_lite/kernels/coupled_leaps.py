@@ -103,11 +103,13 @@ class PairOutput(NamedTuple):
 
 
 class LeapPath(NamedTuple):
-    """A leap path in each lane; the last two arrays are where `law_values` looks for them."""
+    """A leap path in each lane; the last four arrays are where `law_values` looks for them."""
 
     counts: np.ndarray  # (n_species * LANES,) float64
     state: np.ndarray  # (n_rows * LANES,) float64, as in `LaneNetwork`; counts cut off at 0
     rate: np.ndarray  # (n_reactions * LANES,) float64, propensities
+    factor: np.ndarray  # (n_laws * LANES,) float64, those of the network in every lane
+    parameters: np.ndarray  # (n_parameters * LANES,) float64
     stack: np.ndarray  # ((depth + 1) * LANES,) float64
     lane_stack: np.ndarray  # (3,) float64
 
@@ -131,7 +133,9 @@ class ExactPairs(NamedTuple):
 
     counter: np.ndarray  # (N_PAIR_COUNTERS,) int64
     state: np.ndarray  # (n_rows * LANES,) float64, of the exact path
-    stack: np.ndarray  # as in `LeapPath`
+    factor: np.ndarray  # as in `LeapPath`, and so are the next three
+    parameters: np.ndarray
+    stack: np.ndarray
     lane_stack: np.ndarray
     coarser: LeapPath
     stream: np.ndarray  # (4 * LANES,) uint64
@@ -166,7 +170,7 @@ N_PAIR_COUNTERS = 4
 @apart
 def _fill_law_rows(network, path):
     """Write the propensities of the laws; nan counts as 0, and so does what is negative."""
-    for law in range(network.factor.size):
+    for law in range(network.scaled.size):
         value = law_values(network, path, law)
         store(path.state, (network.n_species + 1 + law) * LANES, select(value > 0.0, value, 0.0))
 
@@ -188,7 +192,7 @@ def _leap_rate(network, path, reaction, largest):
 @inlined
 def _fill_leap_rates(network, path, far_network, far_path, largest):
     """Write the propensities of a leap path at its present counts."""
-    if network.factor.size > 0:
+    if network.scaled.size > 0:
         _fill_law_rows(far_network, far_path)
     for reaction in range(network.n_reactions):
         store(path.rate, reaction * LANES, _leap_rate(network, path, reaction, largest))
@@ -414,7 +418,7 @@ def _look_at_pairs(network, walker):
 def _renew_leaps(network, walker, largest):
     """Write the propensities of the leap paths that begin a leap, up to which they share points."""
     path = walker.coarser
-    if network.factor.size > 0:
+    if network.scaled.size > 0:
         _fill_law_rows(network, path)
     renewed = load(walker.renewed, 0) > 0.0
     length = load(walker.until, 0) - load(walker.time, 0)
@@ -501,7 +505,7 @@ def run_exact_pairs(network, plan, walker, output, first_index, budget):
     while alive != _NO_BITS and loop < last_loop:
         loop += 1
         bad, large, stuck = _NO_BITS, _NO_BITS, _NO_BITS
-        if network.factor.size > 0:
+        if network.scaled.size > 0:
             bad = fill_laws(far_network, far_walker)
         if ended != _NO_BITS:
             _renew_leaps(far_network, far_walker, plan.largest_rate)

@@ -152,6 +152,8 @@ class Ladder:
         return ExactPairs(
             counter=counter,
             state=np.zeros_like(path.state),
+            factor=path.factor,
+            parameters=path.parameters,
             stack=np.zeros_like(path.stack),
             lane_stack=np.zeros_like(path.lane_stack),
             coarser=path,
@@ -175,12 +177,14 @@ class Ladder:
         )
 
     def _path(self) -> LeapPath:
-        n_species, n_laws = self.lanes.n_species, self.lanes.factor.size
+        n_species, n_laws = self.lanes.n_species, self.lanes.scaled.size
         depth = self.compiled.stack_depth
         return LeapPath(
             counts=np.zeros(n_species * LANES),
             state=np.zeros((n_species + 1 + n_laws) * LANES),
             rate=np.zeros(self.lanes.n_reactions * LANES),
+            factor=np.repeat(self.lanes.factor, LANES),
+            parameters=np.repeat(self.lanes.parameters, LANES),
             stack=np.zeros((depth + 1) * LANES),
             lane_stack=np.zeros(max(depth, 3)),
         )
