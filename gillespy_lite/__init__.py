@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         master_equation,
         models,
         moments,
+        multilevel_estimation,
         ode_rnn,
         plotting,
         precision,
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
         solve_moments,
         stationary_noise,
     )
+    from .multilevel_estimation import MultilevelEstimate, multilevel
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .precision import ControlledMean, Difference, controlled_mean, difference
     from .scans import SobolIndices, scan, sobol
@@ -134,6 +136,7 @@ __all__ = [
     "Interrupted",
     "Method",
     "MethodError",
+    "MultilevelEstimate",
     "Network",
     "NetworkError",
     "NextReaction",
@@ -180,6 +183,8 @@ __all__ = [
     "models",
     "moment_equations",
     "moments",
+    "multilevel",
+    "multilevel_estimation",
     "nothing",
     "ode_rnn",
     "open_store",
@@ -211,6 +216,7 @@ _HOMES = {
     "simulate": "simulation",
     **dict.fromkeys(("Store", "merge_stores", "open_store"), "stores"),
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("MultilevelEstimate", "multilevel"), "multilevel_estimation"),
     **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
     **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
@@ -246,8 +252,8 @@ _HOMES = {
 }
 
 _PACKAGES = {
-    *("certification", "master_equation", "models", "moments", "ode_rnn", "plotting"),
-    *("precision", "scans"),
+    *("certification", "master_equation", "models", "moments", "multilevel_estimation"),
+    *("ode_rnn", "plotting", "precision", "scans"),
 }
 
 

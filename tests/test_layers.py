@@ -49,7 +49,7 @@ LAYERS = [
         *["portion_tasks", "worker_pools", "executors"],
         *["stores", "stored_deliveries", "portion_runs"],
         *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],
-        *["master_equation", "certification", "scans", "warmup"],
+        *["master_equation", "certification", "multilevel_estimation", "scans", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "store_commands", "cli", "__main__"],
@@ -88,6 +88,7 @@ FACADES = {
     ("results", "Ensemble.replay", "ensembles"),
     ("results", "Ensemble.certify", "certification"),
     ("certification", "Certificate.plot", "plotting"),
+    ("multilevel_estimation", "MultilevelEstimate.plot", "plotting"),
 }
 
 # Loaded where they are used: each costs more than the package itself.
