@@ -47,6 +47,7 @@ from .results import (
     Ensemble,
     EnsembleStatistics,
     FirstPassage,
+    PrecisionReport,
     Provenance,
     QuasiStationaryDistribution,
     Scan,
@@ -59,7 +60,16 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting, scans
+    from . import (
+        certification,
+        master_equation,
+        models,
+        moments,
+        ode_rnn,
+        plotting,
+        precision,
+        scans,
+    )
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -94,6 +104,7 @@ if TYPE_CHECKING:
         stationary_noise,
     )
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
+    from .precision import ControlledMean, Difference, controlled_mean, difference
     from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
 
@@ -102,7 +113,9 @@ __all__ = [
     "Certificate",
     "Compartment",
     "CompositionRejection",
+    "ControlledMean",
     "Delay",
+    "Difference",
     "Direct",
     "Distribution",
     "Ensemble",
@@ -127,6 +140,7 @@ __all__ = [
     "Parameter",
     "ParseError",
     "PartialPropensity",
+    "PrecisionReport",
     "Provenance",
     "QuasiStationaryDistribution",
     "Reaction",
@@ -145,7 +159,9 @@ __all__ = [
     "certification",
     "certify",
     "compare",
+    "controlled_mean",
     "correct",
+    "difference",
     "ensemble",
     "errors",
     "first_passage",
@@ -162,6 +178,7 @@ __all__ = [
     "nothing",
     "ode_rnn",
     "plotting",
+    "precision",
     "product_form",
     "propensity",
     "quasi_stationary_distribution",
@@ -187,6 +204,7 @@ _HOMES = {
     "replay": "ensembles",
     "simulate": "simulation",
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
     **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
         (
@@ -222,7 +240,7 @@ _HOMES = {
 
 _PACKAGES = {
     *("certification", "master_equation", "models", "moments", "ode_rnn", "plotting"),
-    "scans",
+    *("precision", "scans"),
 }
 
 

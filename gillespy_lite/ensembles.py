@@ -28,8 +28,12 @@ _MOST_TRAJECTORIES = 2**62
 def ensemble(
     network: Network,
     t: Any,
-    n: int,
+    n: int | None = None,
     *,
+    until: str | None = None,
+    confidence: float | None = None,
+    max_n: int | None = None,
+    max_time: float | None = None,
     method: str | Method = "auto",
     engine: str = "auto",
     rng: Any = None,
@@ -55,8 +59,21 @@ def ensemble(
     t : float or array_like, shape (n_times,)
         End time (then 101 times from 0), or increasing sampling times; `t[0]` is when the initial
         state holds.
-    n : int
-        Number of trajectories.
+    n : int, optional
+        Number of trajectories; left out with `until`.
+    until : str, optional
+        Go on until so much is known, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
+        estimates ``mean``, ``prob``, ``std``, ``var`` and ``quantile(P, 0.9)`` at the last sampling
+        time, ``at`` another one, or ``everywhere``; with a tolerance in percent of the estimate, or
+        without ``%`` in its own unit. What was reached is in `result.precision`. See the page on
+        precision for the method.
+    confidence : float, optional
+        With `until`: probability with which all its intervals hold together; 0.95 by default.
+    max_n : int, optional
+        With `until`: most trajectories, 10 million by default. If they are not enough, an
+        `IncompleteWarning` says so.
+    max_time : float, optional
+        With `until`: seconds after which the run stops, as with `timeout`.
     method : str or Method, optional
         A name from `METHODS`, or an instance with its own options. ``"auto"`` takes an exact
         method, never an approximate one; `result.provenance.method_reason` says why.
@@ -112,6 +129,8 @@ def ensemble(
         If an argument makes no sense; the message says which and what to do.
     NetworkError
         If a rate constant is negative, or a name in `outputs` or `stop_when` is unknown.
+    ParseError
+        If `until` cannot be read; the message points at the place.
     MethodError
         If the method is unknown or cannot do what is asked for.
     NotEnoughMemoryError
@@ -123,7 +142,17 @@ def ensemble(
     Interrupted
         On Ctrl-C; `error.result` holds the finished trajectories.
     """
-    n, start = check_whole(n, "n", 1), check_whole(first, "first", 0)
+    if until is None:
+        _refuse_without_until(n, confidence=confidence, max_n=max_n, max_time=max_time)
+    elif n is not None or first != 0:
+        raise ValueError(
+            "with until= the run finds the number of trajectories itself: give max_n= instead of n="
+            if n is not None
+            else "with until= the run begins at trajectory 0: leave first= out"
+        )
+    # With until= a run is as long as it takes: enough for lanes; it changes no number.
+    n = check_whole(n if until is None else 100_000, "n", 1)
+    start = check_whole(first, "first", 0)
     if start + n > _MOST_TRAJECTORIES:
         raise ValueError(f"first + n must be at most 2**62, not {start + n}")
     n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
@@ -146,11 +175,25 @@ def ensemble(
             f"method '{plan.method.name}' is deterministic, so all trajectories would be the same; "
             f"use simulate(network, t, method='{plan.method.name}')"
         )
-    report = reporter(progress, n, "ensemble")
     chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
+    n_bins = check_whole(histogram_bins, "histogram_bins", 2)
+    if until is not None:
+        from .precision import ensemble_until
+
+        return ensemble_until(
+            plan,
+            until,
+            confidence=confidence,
+            max_n=max_n,
+            max_time=min(check_timeout(max_time, "max_time"), check_timeout(timeout)),
+            n_bins=n_bins if statistics else None,
+            n_threads=n_threads,
+            chunk=chunk,
+            progress=progress,
+        )
+    report = reporter(progress, n, "ensemble")
     gatherer: Gatherer
     if statistics:
-        n_bins = check_whole(histogram_bins, "histogram_bins", 2)
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
@@ -175,6 +218,18 @@ def ensemble(
     else:
         report(n)
     return result
+
+
+def _refuse_without_until(n: int | None, **options: object) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        advice = "; the time limit of a run of n trajectories is timeout=" * ("max_time" in given)
+        raise ValueError(f"{given[0]}= goes with until=, which is not given{advice}")
+    if n is None:
+        raise ValueError(
+            "how many trajectories? Give n=, or until='mean(P) +/- 1%' to go on until it is known "
+            "so precisely"
+        )
 
 
 def replay(ensemble: Ensemble, i: int) -> Trajectory:

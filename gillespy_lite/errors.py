@@ -121,7 +121,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class IncompleteWarning(UserWarning):
-    """A result holds less than was asked for, because ``timeout`` ran out."""
+    """A result holds less than was asked for: ``timeout`` ran out, or ``until`` was not reached."""
 
 
 class IdentifiabilityWarning(UserWarning):

@@ -472,13 +472,13 @@ def _check_max_events(max_events: int | None) -> int:
     return min(int(max_events), NO_EVENT_LIMIT)
 
 
-def check_timeout(timeout: float | None) -> float:
+def check_timeout(timeout: float | None, name: str = "timeout") -> float:
     """Return the time limit in seconds, infinite if there is none."""
     if timeout is None:
         return math.inf
     number = _real(timeout)
     if number is None or not number >= 0.0:
-        raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
+        raise ValueError(f"{name} must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)
 
 

@@ -13,6 +13,7 @@ from .ensembles import ensemble
 from .kernels.jit import n_compiled
 from .master_equation import first_passage, solve_master_equation
 from .methods import METHODS, StochasticMethod
+from .precision import controlled_mean, difference
 from .progress import no_notice_of_compilation
 from .simulation import simulate
 
@@ -59,6 +60,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         network = parse_network(_RATE_LAWS)
         yield "master equation: probabilities", partial(solve_master_equation, network, 1.0)
         yield "master equation: first passage", partial(first_passage, network, "A >= 6")
+        yield "control variates", partial(controlled_mean, network, 0.1, "A", 2, rng=1)
+        yield "coupled pairs", partial(difference, network, {"A": 4}, 0.1, "A", 2, rng=1)
 
 
 def warm_up(
@@ -69,7 +72,8 @@ def warm_up(
     Parameters
     ----------
     everything : bool, optional
-        Those of all methods, of rates that move between events and of the master equation;
+        Those of all methods, of rates that move between events, of the master equation, of control
+        variates and of differences;
         otherwise those of the default method and of statistics.
     report : callable, optional
         Called with each `Warmed` as soon as it is known.

@@ -10,6 +10,7 @@ from ..network import Network
 from .distribution import Distribution
 from .ensemble import Ensemble
 from .files import read_archive
+from .precision import PrecisionReport
 from .provenance import Provenance
 from .scan import Scan
 from .stationary import QuasiStationaryDistribution, StationaryDistribution
@@ -65,6 +66,8 @@ def load(
         contents["provenance"] = Provenance(network=contents["network"], **origin)
         for names in ("species", "observables"):
             contents[names] = tuple(map(str, contents[names]))
+        if contents.get("precision") is not None:
+            contents["precision"] = PrecisionReport.from_json(contents["precision"])
         result = result_class(**contents)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{name!r} does not describe a result: {error}") from error
