@@ -15,6 +15,7 @@ from .master_equation import first_passage, solve_master_equation
 from .methods import METHODS, StochasticMethod
 from .precision import controlled_mean, difference
 from .progress import no_notice_of_compilation
+from .scans import scan
 from .simulation import simulate
 
 __all__ = ["Warmed", "warm_up"]
@@ -61,6 +62,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         yield "master equation: probabilities", partial(solve_master_equation, network, 1.0)
         yield "master equation: first passage", partial(first_passage, network, "A >= 6")
         yield "control variates", partial(controlled_mean, network, 0.1, "A", 2, rng=1)
+        sets = {"A": [2, 3]}
+        yield "parameter scans", partial(scan, network, sets, 0.1, 16, method="direct", rng=1)
         yield "coupled pairs", partial(difference, network, {"A": 4}, 0.1, "A", 2, rng=1)
 
 
