@@ -76,7 +76,7 @@ def warm_up(
     ----------
     everything : bool, optional
         Those of all methods, of rates that move between events, of the master equation, of control
-        variates and of differences;
+        variates, of differences and of scans;
         otherwise those of the default method and of statistics.
     report : callable, optional
         Called with each `Warmed` as soon as it is known.
