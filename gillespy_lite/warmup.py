@@ -16,6 +16,7 @@ from .methods import METHODS, StochasticMethod
 from .multilevel_estimation import multilevel
 from .precision import controlled_mean, difference
 from .progress import no_notice_of_compilation
+from .scans import scan
 from .simulation import simulate
 
 __all__ = ["Warmed", "warm_up"]
@@ -66,6 +67,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
             partial(multilevel, network, 0.1, tolerance=1.0, levels=[4], rng=1, threads=1),
         )
         yield "control variates", partial(controlled_mean, network, 0.1, "A", 2, rng=1)
+        sets = {"A": [2, 3]}
+        yield "parameter scans", partial(scan, network, sets, 0.1, 16, method="direct", rng=1)
         yield "coupled pairs", partial(difference, network, {"A": 4}, 0.1, "A", 2, rng=1)
 
 
@@ -78,7 +81,7 @@ def warm_up(
     ----------
     everything : bool, optional
         Those of all methods, of rates that move between events, of the master equation, of
-        multilevel Monte Carlo, of control variates and of differences;
+        multilevel Monte Carlo, of control variates, of differences and of scans;
         otherwise those of the default method and of statistics.
     report : callable, optional
         Called with each `Warmed` as soon as it is known.

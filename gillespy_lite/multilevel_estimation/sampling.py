@@ -14,7 +14,12 @@ import numpy as np
 
 from ..compilation import CompiledNetwork, label
 from ..crews import Crew
-from ..errors import BadPropensityError, CountOverflowError, SimulationError
+from ..errors import (
+    BadPropensityError,
+    CountOverflowError,
+    NotEnoughMemoryError,
+    SimulationError,
+)
 from ..gathering import Paths
 from ..interruption import interrupts_kept
 from ..kernels.coupled_leaps import PairOutput, run_exact_pairs, run_leap_pairs
@@ -81,7 +86,7 @@ class Sampler:
         self._exact_plan: Any = None
         self.work = 0.0
         self.stopped: str | None = None
-        self.error: SimulationError | None = None
+        self.error: SimulationError | NotEnoughMemoryError | None = None
 
     def level(self, rung: Rung) -> Samples:
         """Return what there is of a level."""

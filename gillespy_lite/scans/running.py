@@ -304,7 +304,12 @@ class SetCrew:
                 gatherer = Paths(plan, 0, n)
             else:
                 gatherer = Statistics(plan, 0, n, n_threads=inner, n_bins=self._n_bins or 2)
-            stopped = self._run_crew(j, plan, gatherer, inner)
+            try:
+                stopped = self._run_crew(j, plan, gatherer, inner)
+            except KeyboardInterrupt:
+                # What is finished of the set that was cut short is kept, too.
+                self._store.take_result(j, gatherer.result("interrupt"))
+                raise
             self._store.take_result(j, gatherer.result(stopped))
             if stopped is None:
                 with self._lock:
