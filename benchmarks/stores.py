@@ -93,14 +93,18 @@ def main() -> None:
             n = int(n * given.seconds / spent)
             n_bytes = 0 if statistics else 8 * n * 101 * network.n_species
             plain, stored, costs = [], [], []
-            for _ in range(given.rounds):
-                plain.append(timed(network, t, n, **how))
-                SPENT[0] = 0.0
-                stored.append(timed(network, t, n, store=folder / "store", **how))
-                store = gl.open_store(folder / "store")
-                costs.append(SPENT[0])
-                size, n_files = store.size(), len(store.chunks)
-                shutil.rmtree(folder / "store")
+            for turn in range(given.rounds):
+                # First one, then the other: what runs second finds other memory.
+                for has_store in ((False, True), (True, False))[turn % 2]:
+                    if not has_store:
+                        plain.append(timed(network, t, n, **how))
+                        continue
+                    SPENT[0] = 0.0
+                    stored.append(timed(network, t, n, store=folder / "store", **how))
+                    costs.append(SPENT[0])
+                    store = gl.open_store(folder / "store")
+                    size, n_files = store.size(), len(store.chunks)
+                    shutil.rmtree(folder / "store")
             without, with_store = (min(wall for wall, _ in one) for one in (plain, stored))
             work, work_stored = (min(one for _, one in runs) for runs in (plain, stored))
             print(

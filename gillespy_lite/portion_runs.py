@@ -251,8 +251,12 @@ class _PathCollector(_Collector):
     def _beginning(self) -> list[Range]:
         """Return what is finished from the first row on that is not stored."""
         offset = self._paths.first
-        while self._low < self._paths.last and self._is_stored[self._low - offset]:
-            self._low += 1
+        while self._low < self._paths.last:
+            here = self._is_stored[self._low - offset :][:_ROWS_AT_A_TIME]
+            if not here.all():
+                self._low += int(np.argmin(here))
+                break
+            self._low += here.size
         end = self._low
         while end < self._paths.last:
             stop = min(self._paths.last, end + _ROWS_AT_A_TIME)

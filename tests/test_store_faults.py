@@ -365,7 +365,7 @@ def harmed(contents: bytes) -> dict[str, bytes]:
     harms["grown"] = contents + b"\0"
     harms["zeros"] = bytes(len(contents))
     harms["text"] = b"<html>404 Not Found</html>"
-    for place in [0, 31, len(contents) - 1, *rng.integers(0, len(contents), 12).tolist()]:
+    for place in [0, 31, len(contents) - 1, *rng.integers(0, len(contents), 40).tolist()]:
         flipped = bytearray(contents)
         flipped[place] ^= 1 << int(rng.integers(8))
         harms[f"bit at {place}"] = bytes(flipped)
@@ -373,8 +373,11 @@ def harmed(contents: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("statistics", [False, True])
-def test_a_damaged_chunk_is_named_and_computed_again(statistics, tmp_path):
+def test_a_damaged_chunk_is_named_and_computed_again(statistics, tmp_path, monkeypatch):
     how: dict[str, Any] = {"rng": 90, "statistics": statistics}
+    if not statistics:
+        # Also what is not compressed, whose arrays are under another checksum.
+        monkeypatch.setattr("gillespy_lite.stores.writing._SHARE_FOR_COMPRESSION", 0.0)
     for n in (256, 512):
         usual = gl.ensemble(SLOW, T, n, **how, store=tmp_path / "a")
     path = tmp_path / "a" / "chunks" / "0000000256-0000000511.npz"

@@ -37,7 +37,12 @@ def narrowed(array: np.ndarray) -> np.ndarray:
     # Block by block: each is read from memory once, not three times.
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK]
-        low, high = min(low, int(block.min())), max(high, int(block.max()))
+        # Numbers from 0 on need as many bits as all of them together: one look, not two.
+        bits = int(np.bitwise_or.reduce(block))
+        if bits >= 0:
+            high = max(high, bits)
+        else:
+            low, high = min(low, int(block.min())), max(high, int(block.max()))
         dtype = _dtype_for(low, high)
         if dtype != narrow.dtype:
             wider = np.empty(flat.size, dtype=dtype)
@@ -73,7 +78,14 @@ def write_chunk(
         # So that chunks whose manifest is lost still say what they are.
         "order": order.to_json(),
     }
-    write_archive(path, header, arrays, compressed=compressed, dtypes=NARROW_DTYPES)
+    write_archive(
+        path,
+        header,
+        arrays,
+        compressed=compressed,
+        whole_digest=compressed,
+        dtypes=NARROW_DTYPES,
+    )
 
 
 def without_what_follows(order: RunOrder, arrays: Portion) -> Portion:

@@ -152,8 +152,8 @@ class Store:
     def verify(self) -> list[str]:
         """Read every file and return what is wrong with it, a line for each; empty if nothing is.
 
-        Also bytes that no reader would look at are checked, by a SHA-256 digest. What is damaged is
-        computed again by the next run into the store.
+        Also bytes that no reader would look at are checked. What is damaged is computed again by
+        the next ``ensemble(..., store=)`` that needs it.
         """
         found = []
         try:
