@@ -26,14 +26,14 @@ from reporting import machine, markdown_table, save
 
 import gillespy_lite as gl
 
-# Model, end, times, trajectories, statistics: some seconds of work; much to send back; and very
+# Model, end, times, trajectories, statistics: a second of work; much to send back; and very
 # many short trajectories.
 CASES: dict[str, dict[str, Any]] = {
     "Vilar, statistics": {
-        "model": "vilar", "end": 20.0, "n_times": 101, "n": 12_000, "statistics": True,
+        "model": "vilar", "end": 5.0, "n_times": 101, "n": 4000, "statistics": True,
     },
     "SIR, all paths": {
-        "model": "sir", "end": 100.0, "n_times": 101, "n": 100_000, "statistics": False,
+        "model": "sir", "end": 100.0, "n_times": 101, "n": 40_000, "statistics": False,
     },
     "birth-death, 1e7 short": {
         "model": "birth-death", "end": 0.2, "n_times": 2, "n": 10_000_000, "statistics": True,
