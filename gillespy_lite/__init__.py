@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         master_equation,
         models,
         moments,
+        multilevel_estimation,
         ode_rnn,
         plotting,
         precision,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         NextReaction,
         Ode,
         PartialPropensity,
+        Rejection,
         TauLeaping,
     )
     from .moments import (
@@ -103,10 +105,12 @@ if TYPE_CHECKING:
         solve_moments,
         stationary_noise,
     )
+    from .multilevel_estimation import MultilevelEstimate, multilevel
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
     from .precision import ControlledMean, Difference, controlled_mean, difference
     from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
+    from .stores import Store, merge_stores, open_store
 
 __all__ = [
     "METHODS",
@@ -132,6 +136,7 @@ __all__ = [
     "Interrupted",
     "Method",
     "MethodError",
+    "MultilevelEstimate",
     "Network",
     "NetworkError",
     "NextReaction",
@@ -145,12 +150,14 @@ __all__ = [
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Rejection",
     "Scan",
     "SimulationError",
     "SobolIndices",
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
+    "Store",
     "SwitchingTimes",
     "TauLeaping",
     "Trajectory",
@@ -172,11 +179,15 @@ __all__ = [
     "load",
     "master_equation",
     "master_equation_sensitivities",
+    "merge_stores",
     "models",
     "moment_equations",
     "moments",
+    "multilevel",
+    "multilevel_estimation",
     "nothing",
     "ode_rnn",
+    "open_store",
     "plotting",
     "precision",
     "product_form",
@@ -203,7 +214,9 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
+    **dict.fromkeys(("Store", "merge_stores", "open_store"), "stores"),
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("MultilevelEstimate", "multilevel"), "multilevel_estimation"),
     **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
     **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
@@ -232,15 +245,15 @@ _HOMES = {
     **dict.fromkeys(
         (
             *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
-            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "Rejection", "TauLeaping"),
         ),
         "methods",
     ),
 }
 
 _PACKAGES = {
-    *("certification", "master_equation", "models", "moments", "ode_rnn", "plotting"),
-    *("precision", "scans"),
+    *("certification", "master_equation", "models", "moments", "multilevel_estimation"),
+    *("ode_rnn", "plotting", "precision", "scans"),
 }
 
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from .errors import GillespyLiteError, Interrupted, SimulationError
+from .errors import GillespyLiteError, Interrupted, SimulationError, StoreWriteError
+from .store_commands import add_store
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ examples:
   gillespy-lite explain model.txt            what the model means, and which methods can run it
   gillespy-lite plot model.txt network.png   a picture of the reactions
   gillespy-lite models                       the stock models
+  gillespy-lite store info runs/vilar        what a store holds; also verify, merge, export
   gillespy-lite warmup                       compile ahead, once after installing
   gillespy-lite run --help                   every option of a run, with examples
 
@@ -95,13 +97,16 @@ examples:
       an approximate method, with one of its options
   gillespy-lite run model.txt --t 200 -n 1000000 --statistics
       only means, covariances and histograms, in memory that does not grow with n
+  gillespy-lite run vilar -n 100000 --store runs/vilar
+      trajectories are kept on disk as they are finished; the same command goes on after a stop
   gillespy-lite run vilar --plot vilar.png --names A,R,C
       a stock model; 'gillespy-lite models' lists them
   gillespy-lite run schlogl --plot two_states.png --kind histogram --law
       a histogram at the last time, with the exact law over it
 
 methods: auto (exact), direct, first_reaction, next_reaction, partial_propensity,
-composition_rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate equations);
+composition_rejection, rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate
+equations);
 'gillespy-lite explain model.txt' says which can run a model
 """
 
@@ -198,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_plot(commands)
     _add_models(commands)
+    add_store(commands, _add_command, PROGRAM)
     _add_warmup(commands)
     return parser
 
@@ -291,6 +297,11 @@ def _add_run(commands: Any) -> None:
     files.add_argument("--csv", metavar="FILE", help="a table of the counts (or statistics)")
     files.add_argument("--save", metavar="FILE", help="everything, for 'plot' and for Python")
     files.add_argument("--plot", type=_picture, metavar="FILE", help="a plot: .png, .pdf or .svg")
+    files.add_argument(
+        "--store",
+        metavar="FOLDER",
+        help="keep finished trajectories there, and take from it what is there already",
+    )
     _add_plot_options(files)
     files.add_argument(
         "--law",
@@ -487,16 +498,16 @@ def _run(given: argparse.Namespace) -> int:
     if times is None:
         raise _UsageError("say how long to run: --t END, or --times START:END:COUNT")
     n = given.n or (1 if given.method == "ode" or given.every_event else DEFAULT_N)
-    is_one = n == 1 and not given.statistics
+    is_one = n == 1 and not given.statistics and not given.store
     _check_run(given, network, n, is_one=is_one)
     for path in (given.csv, given.save, given.plot):
         _check_writable(path)
-    failure: Interrupted | SimulationError | None = None
+    failure: Interrupted | SimulationError | StoreWriteError | None = None
     result: Result | None = None
     with _warnings_in_one_line():
         try:
             result = _simulate(given, network, times, n, is_one=is_one)
-        except (Interrupted, SimulationError) as error:
+        except (Interrupted, SimulationError, StoreWriteError) as error:
             failure, result = error, error.result
     if result is not None and _length(result):
         _write_result(given, result)
@@ -505,10 +516,12 @@ def _run(given: argparse.Namespace) -> int:
         return FAILED
     if failure is None:
         return DONE
-    if isinstance(failure, SimulationError):
+    if not isinstance(failure, Interrupted):
         _complain(_message(failure))
         return FAILED
     _complain(_interrupted_text(result, n))
+    if given.store:
+        _complain(f"what is finished is in {given.store}; the same command goes on from there")
     return INTERRUPTED
 
 
@@ -525,7 +538,19 @@ def _simulate(
         "timeout": given.timeout,
         "progress": given.progress,
     }
-    taken = {*options, "threads", "statistics", "every_event", "rng", "network", "t", "n"}
+    taken = {
+        *options,
+        "threads",
+        "store",
+        "first",
+        "chunk_size",
+        "statistics",
+        "every_event",
+        "rng",
+        "network",
+        "t",
+        "n",
+    }
     for name, value in given.option:
         if name in taken:
             raise _UsageError(f"--option is for options of the method, and {name} is none")
@@ -537,7 +562,13 @@ def _simulate(
     from .ensembles import ensemble
 
     return ensemble(
-        network, times, n, threads=given.threads, statistics=given.statistics, **options
+        network,
+        times,
+        n,
+        threads=given.threads,
+        statistics=given.statistics,
+        store=given.store,
+        **options,
     )
 
 
@@ -698,6 +729,8 @@ def _check_run(given: argparse.Namespace, network: Network, n: int, *, is_one: b
 
     if given.method == "ode" and not is_one:
         raise _UsageError("method ode is deterministic, one solution says it all: use -n 1")
+    if given.every_event and given.store:
+        raise _UsageError("--every-event is for one trajectory, which no --store keeps")
     if given.every_event and not is_one:
         raise _UsageError("--every-event is for one trajectory: use -n 1, without --statistics")
     if given.law and not (given.plot and given.kind == "histogram" and _is_stock(given.model)):

@@ -538,8 +538,10 @@ def _packed_rows(
     """Return the rows of `ReactionArrays`, none where they are of no use or too long."""
     n = form.size
     none = np.zeros((0, _ROW), dtype=np.int32)
-    if n < _FEWEST_ROWS or (form != PAIR).any() or lists["part"].size != n + 1:
+    if n < _FEWEST_ROWS or (form != PAIR).any():
         return none
+    if not np.array_equal(lists["part"], np.arange(n + 1)):
+        return none  # lists are kept by species
     start, dependent = lists["dependent_start"], lists["dependent"]
     n_dependents = np.diff(start)[:n]
     n_changes = _integers([len(one) for one in changes])

@@ -10,12 +10,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import numpy as np
 
-from .errors import SimulationError
-from .gathering import Gatherer, part_of
+from .errors import NotEnoughMemoryError, SimulationError
+from .gathering import Taker, part_of
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
+from .memory import memory_ran_short
 from .pace import STANDSTILL, Pace
 from .run_plan import RunPlan, trouble
 
@@ -28,11 +29,13 @@ class Crew:
     Parameters
     ----------
     plan : RunPlan
-    gatherer : Gatherer
+    gatherer : Taker
         Says which trajectories, and takes them.
     n_threads : int
     chunk_size : int or None
         Trajectories handed to a thread at a time; None adapts it.
+    should_stop : callable
+        Looked at every 50 ms; true ends the work as Ctrl-C would.
     halt : threading.Event, optional
         Whoever sets it ends the work; crews that share one end together.
 
@@ -40,17 +43,20 @@ class Crew:
     ----------
     stopped : str or None
         What cut the work short: "timeout", "interrupt" or "error".
+    watch : callable or None
+        Called some ten times a second by the thread that called `work`.
     """
 
     def __init__(
         self,
         plan: RunPlan,
-        gatherer: Gatherer,
+        gatherer: Taker,
         n_threads: int,
         chunk_size: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
         halt: threading.Event | None = None,
     ) -> None:
-        self._plan, self._gatherer = plan, gatherer
+        self._plan, self._gatherer, self._should_stop = plan, gatherer, should_stop
         self._first, self._last = gatherer.first, gatherer.last
         self._n_threads = min(n_threads, self._last - self._first)
         self._deadline = math.inf
@@ -67,10 +73,25 @@ class Crew:
         self._halt = halt or threading.Event()
         self._trouble: tuple[int, SimulationError] | None = None
         self.stopped: str | None = None
+        self.watch: Callable[[], None] | None = None
+        # Calls of a kernel that returned, of each thread; infinite when it has ended.
+        self._n_returns: list[float] = [0.0] * self._n_threads
+
+    def returns(self) -> list[float]:
+        """Return a mark for `have_returned_since`."""
+        return list(self._n_returns)
+
+    def have_returned_since(self, mark: list[float]) -> bool:
+        """Whether each thread has returned from a kernel since a mark was taken.
+
+        Compiled code may delay what it writes until it returns: what looked finished at the mark
+        is written now.
+        """
+        return all(now > then for now, then in zip(self._n_returns, mark, strict=True))
 
     def work(
         self, report: Callable[[float], None], timeout: float = math.inf
-    ) -> SimulationError | None:
+    ) -> SimulationError | NotEnoughMemoryError | None:
         """Do it all; return the error of the first trajectory that could not go on.
 
         Parameters
@@ -91,6 +112,10 @@ class Crew:
             self._halt.set()
             self.stopped = "interrupt"
             return None
+        except MemoryError as error:
+            self._halt.set()
+            self.stopped = "error"
+            return memory_ran_short(error)
         if self._trouble is not None:
             self.stopped = "error"
             return self._trouble[1]
@@ -99,28 +124,42 @@ class Crew:
     def _many_workers(self, report: Callable[[float], None]) -> None:
         with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
             try:
-                pending = {
-                    pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
-                }
+                pending = set()
+                for worker in range(self._n_threads):
+                    try:
+                        pending.add(pool.submit(self._one_worker, worker, None))
+                    except RuntimeError:
+                        # The system allows no more threads: those that there are do all of it.
+                        if not pending:
+                            self._one_worker(worker, report)
+                        break
                 while pending:
                     done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
                     report(self._n_done)
+                    if self.watch is not None:
+                        self.watch()
             finally:
                 # Leaving the pool waits for the threads, which stop within one kernel call.
                 self._halt.set()
 
     def _one_worker(self, worker: int, report: Callable[[float], None] | None) -> None:
-        if self._plan.engine.lanes is not None:
-            self._one_worker_in_lanes(worker, report)
-            return
+        try:
+            if self._plan.engine.lanes is not None:
+                self._one_worker_in_lanes(worker, report)
+            else:
+                self._one_worker_by_itself(worker, report)
+        finally:
+            self._n_returns[worker] = math.inf
+
+    def _one_worker_by_itself(self, worker: int, report: Callable[[float], None] | None) -> None:
         walker, pace = self._plan.walker(), Pace(self._plan.network.n_reactions)
         try:
             for first, last in self._units():
                 output = self._gatherer.rows(first, last)
                 try:
-                    walker = self._run_rows(pace, walker, output, first)
+                    walker = self._run_rows(worker, pace, walker, output, first)
                 finally:
                     # Also what was finished of a unit that was cut short.
                     self._gatherer.take(worker, first, output)
@@ -167,14 +206,26 @@ class Crew:
                 yield start, end
                 start = end
 
+    def _has_returned(self, worker: int) -> None:
+        """Count a kernel's return; look around where nobody else does."""
+        self._n_returns[worker] += 1.0
+        if self._n_threads == 1 and self.watch is not None:
+            self.watch()
+
     def _run_rows(
-        self, pace: Pace, walker: Walker | JumpWalker, output: Output, first: int
+        self,
+        worker: int,
+        pace: Pace,
+        walker: Walker | JumpWalker,
+        output: Output,
+        first: int,
     ) -> Walker | JumpWalker:
         """Run the trajectories of `output`; return the walker, with more room if it needed it."""
         walker.counter[:] = 0
         plan = self._plan
         while not self._halt.is_set():
             status = pace.step(plan.kernel, plan.arrays, plan.request, walker, output, first)
+            self._has_returned(worker)
             walker = plan.with_room(walker, status)
             if status == STANDSTILL:
                 row = int(walker.counter[ROW])
@@ -200,7 +251,7 @@ class Crew:
                 output = self._shared_output or self._gatherer.rows(first, last)
                 queue = self._shared_queue if shares else np.zeros(1, dtype=np.int64)
                 try:
-                    self._run_lanes(pace, plan.lane_walker(queue), output, first, report)
+                    self._run_lanes(worker, pace, plan.lane_walker(queue), output, first, report)
                 finally:
                     # Also what was finished of a piece that was cut short.
                     self._gatherer.take(worker, first, output)
@@ -212,6 +263,7 @@ class Crew:
 
     def _run_lanes(
         self,
+        worker: int,
         pace: Pace,
         lanes: LaneWalker | LeapWalker,
         output: Output,
@@ -224,6 +276,7 @@ class Crew:
         status, n_finished = BUDGET_SPENT, 0
         while status != ALL_DONE and not self._halt.is_set():
             status = pace.step(engine.lane_kernel, engine.lanes, plan.request, lanes, output, first)
+            self._has_returned(worker)
             with self._lock:
                 self._n_done += int(lanes.counter[N_FINISHED]) - n_finished
             n_finished = int(lanes.counter[N_FINISHED])
@@ -239,11 +292,14 @@ class Crew:
                 if output.outcome[row] != LEFT_OVER or self._halt.is_set():
                     continue
                 output.outcome[row] = 0
-            self._run_rows(pace, walker, part_of(output, row, row + 1), first + row)
+            self._run_rows(worker, pace, walker, part_of(output, row, row + 1), first + row)
 
     def _is_late(self) -> bool:
         if time.monotonic() >= self._deadline:
             self.stopped = "timeout"
+            self._halt.set()
+        elif self._should_stop():
+            self.stopped = "interrupt"
             self._halt.set()
         return self._halt.is_set()
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from .crews import Crew
-from .errors import IncompleteWarning, Interrupted, MethodError, SimulationError
+from .errors import IncompleteWarning, Interrupted, MethodError
+from .executors import compute_elsewhere
 from .gathering import Gatherer, Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
+from .portion_runs import run_into_store
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
 from .run_plan import check_timeout, check_whole, plan_run
 from .simulation import run_trajectory
+from .stores.writing import stored_order
+from .worker_pools import worker_pool
 from .workers import cores
 
 __all__ = ["ensemble", "replay"]
@@ -48,6 +53,8 @@ def ensemble(
     timeout: float | None = None,
     chunk_size: int | None = None,
     first: int = 0,
+    executor: Any = None,
+    store: str | os.PathLike[str] | None = None,
     **method_options: Any,
 ) -> Ensemble | EnsembleStatistics:
     """Sample independent trajectories of a reaction network on all cores.
@@ -88,7 +95,8 @@ def ensemble(
     seed : optional
         Another name for `rng`.
     threads : int, optional
-        Threads to use; all cores by default.
+        Threads to use; all cores by default. With an `executor`, threads of each of its workers,
+        one by default.
     progress : bool or callable, optional
         True shows a bar; a callable is called as ``progress(done, total)`` in trajectories.
     statistics : bool, optional
@@ -109,10 +117,23 @@ def ensemble(
         Seconds after which the run stops and returns the finished trajectories, with an
         `IncompleteWarning`. These tend to be the ones with fewer events.
     chunk_size : int, optional
-        Trajectories handed to a thread at a time. It changes no result.
+        Trajectories handed to a thread, or to a worker of `executor`, at a time. It changes no
+        result.
     first : int, optional
         Number of the first trajectory: with the same `rng`, trajectories 1000 to 1999 of a run are
         those of another with ``first=1000``. In this way several machines share a run.
+    executor : str, Executor or Client, optional
+        Where trajectories are run: ``"threads"`` of this process, the default; ``"processes"``
+        that are started for this run, one for each core; an executor of `concurrent.futures`, or
+        one with the same ``submit``; or a `distributed.Client` of Dask. It has no influence on the
+        numbers. Portions of about a second's work go to the workers, and what a worker that died
+        was doing is done again.
+    store : str or path-like, optional
+        A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
+        are kept on disk while the run goes on. The same call takes from it what is there and
+        computes what is missing, after whatever ended the last one; a larger `n` adds to it. The
+        result is that of a run without a store, to the last bit. Without `rng`, the store's
+        is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -139,8 +160,17 @@ def ensemble(
         If a propensity turns negative, unbounded or not a number, a delay or an event makes no
         sense, a variable cannot be integrated further, a count exceeds 2**53, or `max_events` is
         spent; `error.result` holds the finished trajectories.
+    WorkerError
+        If workers of `executor` died again and again, or have another version of the package;
+        `error.result` holds the finished trajectories.
     Interrupted
-        On Ctrl-C; `error.result` holds the finished trajectories.
+        On Ctrl-C, with a store also on SIGTERM; `error.result` holds the finished trajectories.
+    StoreError
+        If the store holds another run (the message says in what it differs), or another run
+        writes to it (`StoreLockedError`).
+    StoreWriteError
+        If the disk is full, or the store must not be written to; `error.result` holds the
+        finished trajectories.
     """
     if until is None:
         _refuse_without_until(n, confidence=confidence, max_n=max_n, max_time=max_time)
@@ -150,12 +180,22 @@ def ensemble(
             if n is not None
             else "with until= the run begins at trajectory 0: leave first= out"
         )
+    elif store is not None or not (executor is None or executor == "threads"):
+        raise ValueError(
+            "with until= the run goes on threads of this process and is not stored: leave "
+            f"{'store=' if store is not None else 'executor='} out, or give n in place of until"
+        )
     # With until= a run is as long as it takes: enough for lanes; it changes no number.
     n = check_whole(n if until is None else 100_000, "n", 1)
     start = check_whole(first, "first", 0)
     if start + n > _MOST_TRAJECTORIES:
         raise ValueError(f"first + n must be at most 2**62, not {start + n}")
-    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
+    n_threads = check_whole(threads, "threads", 1) if threads is not None else None
+    pool = worker_pool(executor, n_threads or 1)
+    n_threads = n_threads or (cores() if pool is None else 1)
+    if store is not None and rng is None and seed is None:
+        stored = stored_order(store)
+        rng = None if stored is None else stored.entropy
     plan = plan_run(
         network,
         t,
@@ -176,7 +216,8 @@ def ensemble(
             f"use simulate(network, t, method='{plan.method.name}')"
         )
     chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
-    n_bins = check_whole(histogram_bins, "histogram_bins", 2)
+    bins = check_whole(histogram_bins, "histogram_bins", 2)
+    n_bins = bins if statistics else None
     if until is not None:
         from .precision import ensemble_until
 
@@ -186,32 +227,64 @@ def ensemble(
             confidence=confidence,
             max_n=max_n,
             max_time=min(check_timeout(max_time, "max_time"), check_timeout(timeout)),
-            n_bins=n_bins if statistics else None,
+            n_bins=n_bins,
             n_threads=n_threads,
             chunk=chunk,
             progress=progress,
         )
     report = reporter(progress, n, "ensemble")
     gatherer: Gatherer
-    if statistics:
+    if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
-    crew = Crew(plan, gatherer, n_threads, chunk)
-    failure: SimulationError | Interrupted | None = crew.work(report, check_timeout(timeout))
-    result: Ensemble | EnsembleStatistics = gatherer.result(crew.stopped)
-    if crew.stopped == "interrupt":
+    seconds = check_timeout(timeout)
+    failure: BaseException | None
+    kept, interrupted = "", "interrupted"
+    if store is not None:
+        run = run_into_store(
+            store,
+            plan,
+            n_bins,
+            gatherer,
+            pool=pool,
+            n_threads=n_threads,
+            chunk_size=chunk,
+            report=report,
+            timeout=seconds,
+        )
+        failure, stopped, interrupted = run.failure, run.stopped, run.signal
+        kept = (
+            f". The store {os.fspath(store)!r} has {run.n_stored} of them; the same call goes on "
+            "from there"
+        )
+    elif pool is not None:
+        failure, stopped = compute_elsewhere(
+            pool,
+            plan,
+            n_bins,
+            gatherer,
+            n_threads=n_threads,
+            chunk_size=chunk,
+            report=report,
+            timeout=seconds,
+        )
+    else:
+        crew = Crew(plan, gatherer, n_threads, chunk)
+        failure, stopped = crew.work(report, seconds), crew.stopped
+    result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
+    if stopped == "interrupt":
         failure = Interrupted(
-            f"interrupted; the {gatherer.n_complete()} finished trajectories of {n} are in the "
-            "error's .result"
+            f"{interrupted}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
+            f"error's .result{kept}"
         )
     if failure is not None:
-        failure.result = result
+        failure.result = result  # type: ignore[attr-defined]
         raise failure
-    if crew.stopped == "timeout":
+    if stopped == "timeout":
         warnings.warn(
             f"timeout: {gatherer.n_complete()} of {n} trajectories are finished; the others are "
-            "left out, which favours trajectories with fewer events",
+            f"left out, which favours trajectories with fewer events{kept}",
             IncompleteWarning,
             stacklevel=2,
         )

@@ -24,6 +24,10 @@ __all__ = [
     "ParseError",
     "SimulationError",
     "StoreError",
+    "StoreLockedError",
+    "StoreWarning",
+    "StoreWriteError",
+    "WorkerError",
 ]
 
 
@@ -99,8 +103,24 @@ class EventLimitError(SimulationError):
     """A trajectory needed more events than ``max_events`` allows."""
 
 
+class WorkerError(SimulationError):
+    """Workers of an executor that died time and again, or do not have this package."""
+
+
 class NotEnoughMemoryError(GillespyLiteError, MemoryError):
-    """The result would not fit into memory; refused before the run starts."""
+    """The result would not fit into memory; refused before the run starts.
+
+    Where memory runs short during a run all the same, `result` has what is finished.
+
+    Attributes
+    ----------
+    result : Ensemble, EnsembleStatistics or None
+        The finished trajectories.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Interrupted(KeyboardInterrupt):
@@ -134,6 +154,28 @@ class DamagedFileError(GillespyLiteError, ValueError):
 
 class StoreError(GillespyLiteError, ValueError):
     """Stored trajectories that do not belong to the run that is asked for."""
+
+
+class StoreLockedError(StoreError):
+    """A store that another run is writing to."""
+
+
+class StoreWriteError(GillespyLiteError, OSError):
+    """A store that could not be written to: a full disk, a folder that may not be changed, ...
+
+    Attributes
+    ----------
+    result : Ensemble, EnsembleStatistics or None
+        The finished trajectories, also those that could not be stored.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class StoreWarning(UserWarning):
+    """Something in a store was damaged, and is computed again."""
 
 
 class MissingExtraError(GillespyLiteError, ImportError):

@@ -22,14 +22,14 @@ from .moment_tree import Moments, MomentTree, block_moments
 from .results import Ensemble, EnsembleStatistics
 from .run_plan import RunPlan, is_complete
 
-__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "part_of"]
+__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "Taker", "block_size", "part_of"]
 
 # Arrays by name, int64 or float64; see `Paths.portion` and `Statistics.portion`.
 Portion = dict[str, np.ndarray]
 
 
-class Gatherer(Protocol):
-    """Takes the trajectories first, ..., last - 1 of a run."""
+class Taker(Protocol):
+    """Takes trajectories among first, ..., last - 1 of a run from the threads that run them."""
 
     first: int
     last: int
@@ -46,6 +46,10 @@ class Gatherer(Protocol):
 
     def take(self, worker: int, first: int, output: Output) -> None:
         """Take the finished rows of what `rows` returned, the first of which is `first`."""
+
+
+class Gatherer(Taker, Protocol):
+    """Takes the trajectories first, ..., last - 1 of a run, and has them."""
 
     def n_complete(self) -> int:
         """Return how many trajectories are finished."""
@@ -77,6 +81,11 @@ def part_of(output: Output, first: int, last: int) -> Output:
     )
 
 
+def block_size(n_times: int, n_columns: int) -> int:
+    """Return how many trajectories statistics take together."""
+    return max(1, min(256, 2**22 // (8 * n_times * n_columns)))
+
+
 class Paths:
     """Keeps every trajectory."""
 
@@ -90,7 +99,8 @@ class Paths:
             require_memory(
                 8 * n * (plan.times.size * n_columns + 3),
                 "ask for statistics=True (memory does not grow with n), fewer outputs=, fewer "
-                "sampling times, or fewer trajectories",
+                "sampling times, or fewer trajectories; or keep them on disk only, with "
+                "open_store(path).extend(n), and read them by pieces",
             )
             output = plan.output(n)
         self._output = output
@@ -109,6 +119,10 @@ class Paths:
     def n_complete(self) -> int:
         """Return how many trajectories are finished."""
         return int(is_complete(self._output.outcome).sum())
+
+    def finished(self, first: int, last: int) -> np.ndarray:
+        """Return which of trajectories first, ..., last - 1 are finished, bool."""
+        return is_complete(self._output.outcome[first - self.first : last - self.first])
 
     def portion(self) -> Portion:
         """Return the finished trajectories.
@@ -186,7 +200,7 @@ class Statistics:
         k = n_species + len(plan.observables)
         # The blocks are a function of what is recorded alone, so that the sums are added in the
         # same order whatever the threads and chunks: results agree to the last bit.
-        self.unit = max(1, min(256, 2**22 // (8 * n_times * k)))
+        self.unit = block_size(n_times, k)
         depth = math.ceil(math.log2(n / self.unit + 1)) + n_threads
         moments = n_times * (k * k + 3 * k)
         bins = n_times * n_species * (n_bins + 1)

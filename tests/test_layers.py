@@ -44,13 +44,15 @@ LAYERS = [
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
-        *["method_choice", "engines", "run_plan"],
+        *["method_pilot", "method_choice", "engines", "run_plan"],
         *["gathering", "crews", "run_orders"],
+        *["portion_tasks", "worker_pools", "executors"],
+        *["stores", "stored_deliveries", "portion_runs"],
         *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],
-        *["master_equation", "certification", "scans", "warmup"],
+        *["master_equation", "certification", "multilevel_estimation", "scans", "warmup"],
     ],
     ["models", "plotting"],
-    ["explanation", "cli", "__main__"],
+    ["explanation", "store_commands", "cli", "__main__"],
 ]
 PLACE = {
     name: (layer, order) for layer, names in enumerate(LAYERS) for order, name in enumerate(names)
@@ -86,12 +88,13 @@ FACADES = {
     ("results", "Ensemble.replay", "ensembles"),
     ("results", "Ensemble.certify", "certification"),
     ("certification", "Certificate.plot", "plotting"),
+    ("multilevel_estimation", "MultilevelEstimate.plot", "plotting"),
 }
 
 # Loaded where they are used: each costs more than the package itself.
 LATE = {
     *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
-    *{"libsbml", "antimony", "gillespy2"},
+    *{"libsbml", "antimony", "gillespy2", "distributed", "zarr", "netCDF4", "pyarrow"},
 }
 
 

@@ -13,6 +13,7 @@ import gillespy_lite as gl
 from gillespy_lite.errors import IncompleteWarning, Interrupted, ParseError
 from gillespy_lite.precision import parse_targets
 from gillespy_lite.precision.reporting import forecast
+from gillespy_lite.precision.running import PreciseRun
 from gillespy_lite.precision.schedule import LEAST, looks
 from gillespy_lite.precision.tallies import (
     LEAST_UNVARIED,
@@ -403,6 +404,48 @@ def test_a_trajectory_in_trouble_raises_with_what_is_done():
         run("mean(P) +/- 0.1%", max_events=150, rng=3)
     assert caught.value.result.stopped == "error"
     assert caught.value.result.precision is not None
+
+
+def test_what_is_not_a_number_in_some_trajectory_is_named():
+    for goal in ("mean(1/(P - 20)) +/- 1", "std(log(P - 12)) +/- 1"):
+        with pytest.raises(gl.SimulationError, match="always a number") as caught:
+            run(goal)
+        assert f"until= asks for {goal.split(' +/-')[0]}" in str(caught.value)
+    for call in (
+        lambda: gl.controlled_mean(BIRTH_DEATH, 10, "1/(P - 20)", 500, rng=1),
+        lambda: gl.difference(BIRTH_DEATH, {"k": 11}, 10, "1/(P - 20)", 500, rng=1),
+    ):
+        with pytest.raises(gl.SimulationError, match="always a number"):
+            call()
+
+
+def test_kept_trajectories_end_where_memory_does(monkeypatch):
+    usual = PreciseRun._portion_gatherer
+
+    def limited(self, first, last):
+        if first >= 1000:
+            raise gl.errors.NotEnoughMemoryError("none left")
+        return usual(self, first, last)
+
+    monkeypatch.setattr(PreciseRun, "_portion_gatherer", limited)
+    with pytest.warns(IncompleteWarning, match="no memory for more trajectories"):
+        runs = run("mean(P) +/- 0.2%")
+    assert runs.stopped == "memory"
+    assert 0 < runs.precision.n == len(runs) < runs.n_requested
+
+
+def test_methods_that_leap_and_networks_with_events_and_delays_go_on_as_well():
+    network = gl.Network.parse("""
+        species P = 0
+        0 -> P @ 10
+        P -> 0 @ 0.5
+        at t > 3: P = 0
+    """)
+    report = gl.ensemble(network, 4, until="mean(P) +/- 3%", rng=1, statistics=True).precision
+    assert report["mean(P)"].estimate == pytest.approx(20.0 * (1.0 - math.exp(-0.5)), rel=0.04)
+    leaps = run("mean(P) +/- 2%", method="tau_leaping").precision
+    assert leaps["mean(P)"].estimate == pytest.approx(MEAN, rel=0.04)
+    assert leaps.n_pilot > 0
 
 
 def test_progress_tells_how_far_it_is_and_how_long_it_takes(capsys):

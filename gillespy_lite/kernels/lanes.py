@@ -178,23 +178,40 @@ def fill_laws(network, walker):
 
 
 @inlined
+def _propensity(network, state, k, coefficient):
+    """Return the propensities of a reaction, or of a law that is in its row."""
+    value = coefficient * load(state, network.first[k])
+    # Times 1 leaves every number what it is, so a missing partner need not be looked up.
+    if network.second[k] != network.n_species * LANES:
+        value = value * (load(state, network.second[k]) - network.shift[k])
+    return value
+
+
+@inlined
 def _fill_cumulative(network, walker, far):
     """Write the cumulative sums of propensities, in fours; return the lanes with a bad one."""
     fault = _NO_BITS
     if network.scaled.size > 0:
         fault = fill_laws(far[0], far[2])
-    state, cumulative, partnerless = walker.state, walker.cumulative, network.n_species * LANES
+    state, cumulative, n = walker.state, walker.cumulative, network.first.size
     offset = everywhere(0.0)
-    for block in range(0, network.first.size, 4):
-        within = everywhere(0.0)
-        for k in range(block, block + 4):
-            value = load(walker.coefficient, k * LANES) * load(state, network.first[k])
-            # Times 1 leaves every number what it is, so a missing partner need not be looked up.
-            if network.second[k] != partnerless:
-                value = value * (load(state, network.second[k]) - network.shift[k])
-            within = within + value
-            store(cumulative, k * LANES, offset + within)
-        offset = offset + within
+    # One set of numbers is read from where it is, and not from a copy in every lane: 4 to 16 % of
+    # an ensemble's time; a choice within the loop takes half of that back.
+    if network.coefficient.size == n:
+        for block in range(0, n, 4):
+            within = everywhere(0.0)
+            for k in range(block, block + 4):
+                within = within + _propensity(network, state, k, network.coefficient[k])
+                store(cumulative, k * LANES, offset + within)
+            offset = offset + within
+    else:
+        for block in range(0, n, 4):
+            within = everywhere(0.0)
+            for k in range(block, block + 4):
+                own = load(walker.coefficient, k * LANES)
+                within = within + _propensity(network, state, k, own)
+                store(cumulative, k * LANES, offset + within)
+            offset = offset + within
     store(walker.total, 0, offset)
     return fault
 

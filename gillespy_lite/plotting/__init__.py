@@ -14,6 +14,7 @@ from gillespy_lite.plotting.certificates import plot_certificate
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
 from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.laws import plot_joint_law, plot_law, plot_law_over_time
+from gillespy_lite.plotting.levels import plot_levels
 from gillespy_lite.plotting.moments import plot_moments
 from gillespy_lite.plotting.network_picture import draw_network
 from gillespy_lite.plotting.passages import plot_first_passage
@@ -42,6 +43,7 @@ __all__ = [
     "plot_joint_law",
     "plot_law",
     "plot_law_over_time",
+    "plot_levels",
     "plot_moments",
     "plot_overlay",
     "plot_path",

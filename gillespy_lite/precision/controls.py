@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 from ..crews import Crew
 from ..dsl import parse_expression
-from ..errors import IncompleteWarning, Interrupted, NetworkError, SimulationError
+from ..errors import (
+    IncompleteWarning,
+    Interrupted,
+    NetworkError,
+    NotEnoughMemoryError,
+    SimulationError,
+)
 from ..expressions import Call, Expression
 from ..gathering import Paths
 from ..kernels.arrays import Output, Walker
@@ -160,7 +166,7 @@ class _Sampler:
         )
         self._parameters["t"] = float(plan.times[-1])
         self.stopped: str | None = None
-        self.failure: SimulationError | None = None
+        self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def portions(
         self, first: int, last: int, tell: Callable[[float], None]
@@ -186,6 +192,7 @@ class _Sampler:
         names = self._plan.network.species_names
         known = self._parameters | {name: counts[:, i] for i, name in enumerate(names)}
         values = np.asarray(self._what.evaluate(known), dtype=np.float64)
+        require_numbers(values, self._what)
         return np.broadcast_to(values, (counts.shape[0],)).copy()
 
 
@@ -317,6 +324,16 @@ def controlled_mean(
     return result
 
 
+def require_numbers(values: FloatArray, what: Expression) -> None:
+    """Refuse values that are infinite or not a number."""
+    if not np.isfinite(values).all():
+        found = float(values[~np.isfinite(values)][0])
+        raise SimulationError(
+            f"{what} is {found:g} in a trajectory; write it so that it is always a number, for "
+            "example with if(condition, a, b)"
+        )
+
+
 def _tolerance(tolerance: float | str) -> tuple[float, bool]:
     """Return a tolerance and whether it is relative."""
     is_text = isinstance(tolerance, str)
@@ -422,7 +439,7 @@ class _Looking:
         self._sampler = _Sampler(plan, what, n_threads, until)
         self.controlled, self.plain = controlled, MeanTally()
         self.stopped: str | None = None
-        self.failure: SimulationError | None = None
+        self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def to(self, n: int, tell: Callable[[float], None]) -> bool:
         """Go on to `n` trajectories; return whether nothing cut it short."""

@@ -25,6 +25,7 @@ from ..results import Provenance
 from ..results.recorded import read_only
 from ..run_plan import RunPlan, check_whole, plan_run
 from ..workers import cores
+from .controls import require_numbers
 from .runs import check_confidence
 
 __all__ = ["Difference", "difference"]
@@ -291,6 +292,7 @@ def _values(plan: _PairPlan, what: Expression, counts: NDArray[Any]) -> FloatArr
         for i, name in enumerate(network.species_names):
             known[name] = counts[:, :, offset + i]
         values[:, side] = what.evaluate(known)
+    require_numbers(values[:, :2], what)
     values[:, 2] = values[:, 1] - values[:, 0]
     return values
 

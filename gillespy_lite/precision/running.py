@@ -51,7 +51,9 @@ _UNPLANNED = "the share 6/(pi i)^2 of the error for look number i (union bound)"
 class _Halt(Exception):  # noqa: N818 - it is no error
     """The run ends here; `stopped` says why."""
 
-    def __init__(self, stopped: str, failure: SimulationError | None = None) -> None:
+    def __init__(
+        self, stopped: str, failure: SimulationError | NotEnoughMemoryError | None = None
+    ) -> None:
         super().__init__(stopped)
         self.stopped, self.failure = stopped, failure
 
@@ -82,7 +84,7 @@ class PreciseRun:
     stopped : str or None
         What ended the run before the targets were reached: "timeout", "interrupt", "error",
         "max_n" or "memory".
-    failure : SimulationError or None
+    failure : SimulationError, NotEnoughMemoryError or None
         To be raised, with the result.
     """
 
@@ -117,7 +119,7 @@ class PreciseRun:
         self._reach = 0  # of which at least a part is there
         self._next_look = 0
         self.stopped: str | None = None
-        self.failure: SimulationError | None = None
+        self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def work(self) -> Ensemble | EnsembleStatistics:
         """Run, and return what there is at the end, with its report."""
@@ -174,6 +176,7 @@ class PreciseRun:
                     self._n_pilot = n
                     return None
                 values = self._probe.values(gatherer.portion())
+                self._require_finite(values, "of the pilot")
                 _add(tallies, values)
                 n = last
             forecast = self._needed(tallies)
@@ -208,35 +211,36 @@ class PreciseRun:
 
     def _main_portion(self, first: int, last: int) -> NDArray[np.float64]:
         """Run trajectories first, ..., last - 1, keep them, and return their values."""
-        plan = self._plan
-        gatherer: Paths | WatchedStatistics
         try:
-            if self._n_bins is None:
-                gatherer = Paths(plan, first, last)
-            else:
-                gatherer = WatchedStatistics(
-                    plan,
-                    first,
-                    last,
-                    n_threads=self._n_threads,
-                    n_bins=self._n_bins,
-                    probe=self._probe,
-                )
+            gatherer = self._portion_gatherer(first, last)
         except NotEnoughMemoryError:
             if first == 0:
                 raise
             raise _Halt("memory") from None
         done = False
         try:
-            done = self._work(plan, gatherer, self._deadline, self._shown.tick)
+            done = self._work(self._plan, gatherer, self._deadline, self._shown.tick)
         finally:
             # Also what was finished of a portion that was cut short.
             self._keep(gatherer)
-        if not done:
+        # The time may be up just when the last of them is finished.
+        if not done and gatherer.n_complete() < last - first:
             raise _Halt("timeout")
         if isinstance(gatherer, WatchedStatistics):
             return gatherer.probed
         return self._probe.values(self._kept[-1])
+
+    def _portion_gatherer(self, first: int, last: int) -> Paths | WatchedStatistics:
+        if self._n_bins is None:
+            return Paths(self._plan, first, last)
+        return WatchedStatistics(
+            self._plan,
+            first,
+            last,
+            n_threads=self._n_threads,
+            n_bins=self._n_bins,
+            probe=self._probe,
+        )
 
     def _keep(self, gatherer: Paths | WatchedStatistics) -> None:
         portion = gatherer.portion()
@@ -254,7 +258,21 @@ class PreciseRun:
         assert self._n_bins is not None
         return Statistics(self._plan, 0, n, n_threads=1, n_bins=self._n_bins)
 
+    def _require_finite(self, values: NDArray[np.float64], which: str) -> None:
+        bad = np.argwhere(~np.isfinite(values))
+        if bad.size:
+            row, column = bad[0].tolist()
+            raise _Halt(
+                "error",
+                SimulationError(
+                    f"until= asks for {self._cells[column].quantity}, and its expression is "
+                    f"{values[row, column]:g} in a trajectory {which}; write it so that it is "
+                    "always a number, for example with if(condition, a, b)"
+                ),
+            )
+
     def _take(self, values: NDArray[np.float64], last: int) -> None:
+        self._require_finite(values, f"between {self._n} and {last - 1}")
         _add(self._tallies, values)
         self._n = last
 

@@ -37,7 +37,8 @@ def pilot_size(needed: float, doubt: float) -> int:
     """Return how many trajectories a pilot should have.
 
     A pilot of m costs m, and its error of relative size sqrt(doubt/m) costs that part of `needed`;
-    their sum is smallest at m = (needed sqrt(doubt) / 2)^(2/3), if it costs all of it.
+    their sum is smallest at m = (needed sqrt(doubt) / 2)^(2/3), if it costs all of it. An error of
+    1 % is small enough for any run.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def pilot_size(needed: float, doubt: float) -> int:
         Relative variance of `needed`, times the size of the pilot.
     """
     best = math.pow(0.5 * min(needed, 1e15) * math.sqrt(min(doubt, 1e15)), 2.0 / 3.0)
-    return max(FIRST_PILOT, math.ceil(best))
+    return max(FIRST_PILOT, math.ceil(min(best, 1e4 * doubt)))
 
 
 def looks(planned: float | None, most: int) -> Iterator[Look]:

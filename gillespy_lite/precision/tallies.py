@@ -37,6 +37,7 @@ LEAST_UNVARIED = 10_000
 # is good from n = 25 (third moment / cube of the deviation)^2 on, at 95 %.
 _COCHRAN = 25.0
 _MOST_THRESHOLDS = 4096
+_MOST_FIRST = 2**18  # values that are kept until the thresholds are known
 
 
 class Interval(NamedTuple):
@@ -374,6 +375,10 @@ class QuantileTally:
         self._are_whole = self._are_whole and bool((values == np.floor(values)).all())
         if self._thresholds is None:
             self._first.append(values.copy())
+            if self.n > _MOST_FIRST:
+                # Where the thresholds come from does not matter to the intervals.
+                self._thresholds, self._counts = self._tabled()
+                self._first = []
             return
         # Bin i holds what is above threshold i - 1 and not above threshold i.
         place = np.searchsorted(self._thresholds, values, side="left")
@@ -410,17 +415,17 @@ class QuantileTally:
 
     def needed(self, alpha: float, target: Target) -> Forecast:
         """Return about how many trajectories the target needs."""
-        values = np.sort(np.concatenate(self._first)) if self._first else np.zeros(0)
-        if values.size == 0:
+        if self.n == 0:
             return Forecast(math.inf, 0.0)
-        level, n = self._level, self.n
-        estimate = float(values[min(n - 1, max(0, math.ceil(level * n) - 1))])
+        (thresholds, counts), level, n = self._tabled(), self._level, self.n
+        shares = np.concatenate([[0.0], np.cumsum(counts)[:-1] / n])
+        estimate = self.interval(alpha).estimate
         width = wanted_width(target, estimate)
         if width == 0.0:
             return Forecast(float(LEAST_UNVARIED), 0.0)
         # How far the level is from that of the ends of the widest interval allowed.
-        below = np.searchsorted(values, estimate - width, side="left") / n
-        above = np.searchsorted(values, estimate + width, side="right") / n
+        below = float(shares[np.searchsorted(thresholds, estimate - width, side="left")])
+        above = float(shares[np.searchsorted(thresholds, estimate + width, side="right")])
         distance = max(min(level - below, above - level), 0.5 / n)
         unit = (_normal(alpha) / distance) ** 2 * level * (1.0 - level)
         doubt = 4.0 * level * (1.0 - level) / distance**2
@@ -435,6 +440,8 @@ class QuantileTally:
         return thresholds, np.bincount(place, minlength=thresholds.size + 1)
 
     def _own_thresholds(self) -> NDArray[np.float64]:
+        if self._thresholds is not None:
+            return self._thresholds
         values = np.sort(np.concatenate(self._first)) if self._first else np.zeros(1)
         n, level = values.size, self._level
         # What six standard deviations of the count leave.

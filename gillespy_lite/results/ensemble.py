@@ -299,16 +299,15 @@ class Ensemble(ManyTrajectories, RecordedPaths):
 
         The header is ``trajectory,time`` and then the names in `columns`.
         """
+        write_csv(path, ["trajectory", "time", *self.columns], self.csv_lines())
+
+    def csv_lines(self) -> Iterator[str]:
+        """Give the lines that `to_csv` writes below its header."""
         times = list(map(str, self.times.tolist()))
-        table = self._table()
-
-        def lines() -> Iterator[str]:
-            # One trajectory at a time: as Python numbers, all of them would need far more memory.
-            for index, rows in zip(self.indices.tolist(), table, strict=True):
-                for time, row in zip(times, rows.tolist(), strict=True):
-                    yield f"{index},{time},{','.join(map(str, row))}"
-
-        write_csv(path, ["trajectory", "time", *self.columns], lines())
+        # One trajectory at a time: as Python numbers, all of them would need far more memory.
+        for index, rows in zip(self.indices.tolist(), self._table(), strict=True):
+            for time, row in zip(times, rows.tolist(), strict=True):
+                yield f"{index},{time},{','.join(map(str, row))}"
 
     def plot(self, kind: str = "band", *, ax: Axes | None = None, **options: Any) -> Axes:
         """Draw the ensemble on `ax`, by default on a new figure; return the Axes, for

@@ -28,7 +28,14 @@ import numpy as np
 from ..errors import DamagedFileError
 from ..version import __version__
 
-__all__ = ["FORMAT_VERSION", "read_archive", "write_archive", "write_csv"]
+__all__ = [
+    "FORMAT_VERSION",
+    "NARROW_DTYPES",
+    "read_archive",
+    "replacing",
+    "write_archive",
+    "write_csv",
+]
 
 # Raised when an older package can no longer read what this one writes.
 FORMAT_VERSION = 1
@@ -37,19 +44,31 @@ _HEADER_MEMBER = "gillespy_lite.json"
 _DIGEST_LABEL = b"gillespy_lite sha256 "
 _DIGEST_LENGTH = 64  # hexadecimal digits
 _ALLOWED_DTYPES = (np.dtype("<i8"), np.dtype("<f8"))
+# Also what is as narrow as its numbers allow.
+NARROW_DTYPES = (
+    *_ALLOWED_DTYPES,
+    *(np.dtype(name) for name in ("u1", "<u2", "<u4", "i1", "<i2", "<i4")),
+)
 _CHUNK = 1 << 20  # bytes read at a time
+_WRITTEN_AT_ONCE = 1 << 24  # bytes
 # Level 1 is several times faster than the usual 6, and counts shrink almost as much.
 _COMPRESSION_LEVEL = 1
 _CSV_ROWS_PER_WRITE = 4096
 
 
 def write_archive(
-    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str],
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    compressed: bool = True,
+    dtypes: Sequence[np.dtype[Any]] = _ALLOWED_DTYPES,
 ) -> None:
     """Write a header and arrays to `path`, either completely or not at all.
 
     The header holds what JSON can; the format's and the package's versions are added to it. The
-    arrays, of any shape, are int64 or float64. Raises what `_replacing` raises.
+    arrays, of any shape, keep their dtype if it is one of `dtypes`; else they become int64 or
+    float64. Raises what `replacing` raises.
     """
     complete_header = {
         "format": "gillespy_lite result",
@@ -58,16 +77,25 @@ def write_archive(
         **header,
     }
     text = json.dumps(complete_header, ensure_ascii=False, indent=1, default=_plain_number)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         with zipfile.ZipFile(file, "w") as archive:
             # The header's name, near the start of the file, marks the file as ours.
             archive.writestr(_member(_HEADER_MEMBER), text.encode())
             for name, array in arrays.items():
                 # So that every machine reads it alike.
-                dtype = np.dtype("<i8") if array.dtype.kind in "iu" else np.dtype("<f8")
+                dtype = array.dtype.newbyteorder("<")
+                if dtype not in dtypes:
+                    dtype = np.dtype("<i8") if array.dtype.kind in "iu" else np.dtype("<f8")
                 plain = np.ascontiguousarray(array, dtype=dtype)
-                with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, plain, allow_pickle=False)
+                info = _member(f"{name}.npy", compressed)
+                with archive.open(info, "w", force_zip64=True) as member:
+                    np.lib.format.write_array_header_1_0(
+                        member, np.lib.format.header_data_from_array_1_0(plain)
+                    )
+                    # As it lies in memory: `numpy.lib.format.write_array` would copy it first.
+                    data = plain.reshape(-1).view(np.uint8)
+                    for start in range(0, data.size, _WRITTEN_AT_ONCE):
+                        member.write(data[start : start + _WRITTEN_AT_ONCE].data)
             archive.comment = _DIGEST_LABEL + b"0" * _DIGEST_LENGTH
         sealed_length = file.tell() - _DIGEST_LENGTH
         digest = _digest_of_beginning(file, sealed_length)
@@ -75,8 +103,10 @@ def write_archive(
         file.write(digest.encode())
 
 
-def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_archive` wrote, and refuse anything else.
+def read_archive(
+    path: str | os.PathLike[str], dtypes: Sequence[np.dtype[Any]] = _ALLOWED_DTYPES
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what `write_archive` wrote with these `dtypes`, and refuse anything else.
 
     Returns the header, with ``format``, ``format_version`` and ``written_by`` in it, and the arrays
     by name. Raises `DamagedFileError` if the file is not one of ours, is cut short, has changed
@@ -88,7 +118,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
         file.seek(0)
         try:
             with zipfile.ZipFile(file) as archive:
-                return _read_members(archive, name)
+                return _read_members(archive, name, dtypes)
         except DamagedFileError:
             raise
         except (
@@ -114,7 +144,7 @@ def write_csv(
     quote, because the language allows none; the lines come without their ends.
     """
     all_lines = chain([",".join(column_names)], lines)
-    with _replacing(path) if _is_replaceable(path) else open(path, "wb") as file:
+    with replacing(path) if _is_replaceable(path) else open(path, "wb") as file:
         while rows := list(islice(all_lines, _CSV_ROWS_PER_WRITE)):
             file.write(("\n".join(rows) + "\n").encode())
 
@@ -128,7 +158,7 @@ def _is_replaceable(path: str | os.PathLike[str]) -> bool:
 
 
 @contextlib.contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; on success sync it and give it that name.
 
     A crash or a full disk leaves an older file of this name as it was. Raises `ValueError` if
@@ -162,10 +192,10 @@ def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             os.close(descriptor)
 
 
-def _member(name: str) -> zipfile.ZipInfo:
+def _member(name: str, compressed: bool = True) -> zipfile.ZipInfo:
     """Describe one archive member, without a date, so that equal results give equal files."""
     info = zipfile.ZipInfo(name)
-    info.compress_type = zipfile.ZIP_DEFLATED
+    info.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     # Python 3.13 gave this attribute a public name and kept the older one as an alias.
     info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined]
     info.external_attr = 0o644 << 16
@@ -224,7 +254,7 @@ def _check_digest(file: IO[bytes], name: str) -> None:
 
 
 def _read_members(
-    archive: zipfile.ZipFile, name: str
+    archive: zipfile.ZipFile, name: str, dtypes: Sequence[np.dtype[Any]]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     header = json.loads(archive.read(_HEADER_MEMBER))
     if not isinstance(header, dict):
@@ -239,23 +269,26 @@ def _read_members(
             "install a newer one"
         )
     arrays = {
-        info.filename.removesuffix(".npy"): _read_array(archive, info, name)
+        info.filename.removesuffix(".npy"): _read_array(archive, info, name, dtypes)
         for info in archive.infolist()
         if info.filename != _HEADER_MEMBER
     }
     return header, arrays
 
 
-def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
+def _read_array(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, dtypes: Sequence[np.dtype[Any]]
+) -> np.ndarray:
     """Read one member, after checking that it can hold what its own header promises."""
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         if version != (1, 0):
             raise DamagedFileError(f"{name!r}: array {info.filename!r} has npy version {version}")
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-        if dtype not in _ALLOWED_DTYPES:
+        if dtype not in dtypes:
             raise DamagedFileError(
-                f"{name!r}: array {info.filename!r} holds {dtype}, not int64 or float64"
+                f"{name!r}: array {info.filename!r} holds {dtype}, not "
+                f"{' or '.join(map(str, dtypes))}"
             )
         # A promise of more data than there are would be believed, and reserve the memory.
         promised, held = dtype.itemsize * math.prod(shape), info.file_size - member.tell()

@@ -20,7 +20,7 @@ import numpy as np
 from ..crews import Crew
 from ..dsl import parse_expression
 from ..engines import Engine
-from ..errors import SimulationError
+from ..errors import NotEnoughMemoryError, SimulationError
 from ..gathering import Gatherer, Paths, Statistics, part_of
 from ..jump_compilation import compile_jumps
 from ..kernels.arrays import PAIR, Output
@@ -171,7 +171,7 @@ class SetCrew:
         self._next, self._n_done = store.first, 0
         self._lock, self._halt = threading.Lock(), threading.Event()
         self._deadline = math.inf
-        self._trouble: tuple[int, SimulationError] | None = None
+        self._trouble: tuple[int, SimulationError | NotEnoughMemoryError] | None = None
         self.stopped: str | None = None
         plan = scan.plan
         k = len(plan.species) + len(plan.observables)
@@ -182,7 +182,7 @@ class SetCrew:
 
     def work(
         self, report: Callable[[float], None], timeout: float = math.inf
-    ) -> SimulationError | None:
+    ) -> SimulationError | NotEnoughMemoryError | None:
         """Do it all; return the error of the first set that could not go on."""
         try:
             self._scan.plan.load_kernel()

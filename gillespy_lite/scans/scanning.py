@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IncompleteWarning, Interrupted, MethodError, SimulationError
+from ..errors import (
+    IncompleteWarning,
+    Interrupted,
+    MethodError,
+    NotEnoughMemoryError,
+    SimulationError,
+)
 from ..methods import Method
 from ..network import Network
 from ..progress import Progress, reporter
@@ -148,7 +154,9 @@ def scan(
     )
     total = plan.points.n_sets * plan.n
     report = reporter(progress, total, "scan")
-    failure: SimulationError | Interrupted | None = crew.work(report, check_timeout(timeout))
+    failure: SimulationError | NotEnoughMemoryError | Interrupted | None = crew.work(
+        report, check_timeout(timeout)
+    )
     result = _result(network, plan, store, keep, crew.stopped, started)
     n_complete = store.n_complete()
     if crew.stopped == "interrupt":

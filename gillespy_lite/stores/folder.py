@@ -1,0 +1,185 @@
+"""The files of a store: what is where, and the manifest that says whose trajectories they are.
+
+::
+
+    runs/vilar/
+        manifest.json                       the run, and versions; sealed by a digest
+        lock                                held by the process that writes
+        chunks/0000000000-0000001023.npz    trajectories 0 to 1023
+
+The names of the chunks are the list of what is there: adding one changes no other file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DamagedFileError, StoreError
+from ..results.files import replacing
+from ..run_orders import RunOrder
+from ..version import __version__
+from .ranges import Range
+
+__all__ = ["STORE_VERSION", "Folder", "Manifest"]
+
+# Raised when an older package can no longer read what this one writes.
+STORE_VERSION = 1
+
+_FORMAT = "gillespy_lite store"
+_CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Whose trajectories a store holds."""
+
+    order: RunOrder
+    written_by: str
+    created: str  # in UTC
+
+
+class Folder:
+    """The folder of a store."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.name = os.fspath(path)
+        self.manifest_path = self.path / "manifest.json"
+        self.chunks_path = self.path / "chunks"
+
+    def is_there(self) -> bool:
+        """Whether something was stored."""
+        return self.manifest_path.exists() or bool(self.ranges())
+
+    def require(self) -> None:
+        """Refuse a folder that is no store.
+
+        Raises
+        ------
+        StoreError
+            If there is no such folder, or no store in it.
+        """
+        if not self.path.is_dir():
+            raise StoreError(f"there is no store {self.name!r}: no such folder")
+        if not self.is_there():
+            raise StoreError(f"{self.name!r} is no store: it has neither a manifest nor chunks")
+
+    def create(self) -> None:
+        """Make the folders where they are not.
+
+        Raises
+        ------
+        StoreError
+            If the folder holds something else.
+        OSError
+            If it cannot be made.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"{self.name!r} is a file; a store is a folder: give another name")
+        if self.path.is_dir() and not self.chunks_path.is_dir() and not self.is_there():
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name != "lock")
+            if others:
+                raise StoreError(
+                    f"{self.name!r} is no store, and not empty: it holds {others[0]!r}; give the "
+                    "name of a new folder"
+                )
+        self.chunks_path.mkdir(parents=True, exist_ok=True)
+
+    # Chunks --------------------------------------------------------------------------------------
+
+    def chunk_path(self, portion: Range) -> Path:
+        """Return where a portion is."""
+        return self.chunks_path / f"{portion.first:010d}-{portion.last - 1:010d}.npz"
+
+    def ranges(self) -> list[Range]:
+        """Return the portions that are there, in order."""
+        found = []
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(self.chunks_path) as entries,
+        ):
+            for entry in entries:
+                match = _CHUNK_NAME.fullmatch(entry.name)
+                if match and int(match[1]) <= int(match[2]):
+                    found.append(Range(int(match[1]), int(match[2]) + 1))
+        return sorted(found)
+
+    def size(self) -> int:
+        """Return the bytes of all chunks."""
+        total = 0
+        for portion in self.ranges():
+            with contextlib.suppress(FileNotFoundError):
+                total += self.chunk_path(portion).stat().st_size
+        return total
+
+    def remove_leavings(self) -> None:
+        """Remove what writers left that were killed; only for who holds the lock."""
+        for folder in (self.path, self.chunks_path):
+            for path in folder.glob(".*.part"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    # The manifest --------------------------------------------------------------------------------
+
+    def write_manifest(self, order: RunOrder) -> None:
+        """Write whose trajectories these will be."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        contents = {
+            "format": _FORMAT,
+            "format_version": STORE_VERSION,
+            "written_by": f"gillespy_lite {__version__}",
+            "created": now,
+            "order": order.to_json(),
+        }
+        contents["seal"] = _seal(contents)
+        text = json.dumps(contents, indent=1, ensure_ascii=False)
+        with replacing(self.manifest_path) as file:
+            file.write(f"{text}\n".encode())
+
+    def read_manifest(self) -> Manifest:
+        """Return whose trajectories these are.
+
+        Raises
+        ------
+        DamagedFileError
+            If the manifest is missing, was changed or is of a newer version.
+        """
+        name = os.fspath(self.manifest_path)
+        try:
+            contents = json.loads(self.manifest_path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise DamagedFileError(f"{name!r} is missing") from None
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(f"{name!r} is damaged: {error}") from error
+        if not isinstance(contents, dict) or contents.get("format") != _FORMAT:
+            raise DamagedFileError(f"{name!r} is not the manifest of a store")
+        version = contents.get("format_version")
+        if not isinstance(version, int) or version < 1:
+            raise DamagedFileError(f"{name!r} states no version, but {version!r}")
+        if version > STORE_VERSION:
+            raise StoreError(
+                f"the store {self.name!r} has version {version}, written by "
+                f"{contents.get('written_by')}; this is gillespy_lite {__version__}, which reads "
+                f"stores up to version {STORE_VERSION}: install a newer one"
+            )
+        if contents.pop("seal", None) != _seal(contents):
+            raise DamagedFileError(f"{name!r} is damaged: it has changed since it was written")
+        try:
+            order = RunOrder.from_json(contents["order"])
+            return Manifest(order, str(contents["written_by"]), str(contents["created"]))
+        except (DamagedFileError, KeyError) as error:
+            raise DamagedFileError(f"{name!r} cannot be understood: {error}") from error
+
+
+def _seal(contents: Mapping[str, Any]) -> str:
+    text = json.dumps(contents, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
