@@ -4,9 +4,12 @@
 
     python benchmarks/memory.py --model vilar --times 101 --end 0.5 --stored --statistics 1000000
 
+    python benchmarks/memory.py --times 2 --end 0.2 --stored --statistics 100000 10000000
+
 Each row is a process of its own that runs birth-death on 1,000 times, or another model, and reports
-its peak resident memory. The first row is a process that runs ten trajectories: the interpreter,
-the packages and the compiled kernels, which all the others hold too.
+its peak resident memory; with ``--executor processes``, that of the process that gathers. The first
+row is a process that runs ten trajectories: the interpreter, the packages and the compiled kernels,
+which all the others hold too.
 """
 
 from __future__ import annotations
@@ -36,7 +39,14 @@ def peak_mebibytes() -> float:
 
 
 def work(
-    n: int, *, statistics: bool, threads: int, model: str, n_times: int, end: float | None
+    n: int,
+    *,
+    statistics: bool,
+    threads: int,
+    model: str,
+    n_times: int,
+    end: float | None,
+    executor: str,
 ) -> dict[str, float]:
     """Run an ensemble in this process and return its peak memory and duration."""
     import numpy as np
@@ -51,6 +61,7 @@ def work(
         n,
         method="direct",
         threads=threads,
+        executor=executor,
         rng=1,
         statistics=statistics,
     )
@@ -75,6 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--statistics", nargs="*", type=int, default=STATISTICS, metavar="N")
     parser.add_argument("--stored", nargs="*", type=int, default=STORED, metavar="N")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--executor", choices=["threads", "processes"], default="threads")
     parser.add_argument("--model", choices=list(MODELS), default="birth-death")
     parser.add_argument("--times", type=int, default=N_TIMES)
     parser.add_argument("--end", type=float, help="of the model's ensembles, if not given")
@@ -93,6 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     # The compiler takes memory too: let one process fill the kernel cache first.
     same = {
         "threads": options.threads,
+        "executor": options.executor,
         "model": options.model,
         "n_times": options.times,
         "end": options.end,
@@ -113,7 +126,8 @@ def main(arguments: list[str] | None = None) -> None:
         )
     header = ["ensemble", "trajectories", "peak, MiB", "above the first row", "its counts array"]
     text = markdown_table(header, rows) + (
-        f"\n\nThe network {options.model}, {options.times:,} times, {options.threads} thread(s):\n"
+        f"\n\nThe network {options.model}, {options.times:,} times, {options.threads} thread(s)"
+        f"{' each of processes' * (options.executor == 'processes')}:\n"
         "the peak resident memory of a process of its own.\n"
     )
     numbers: dict[str, Any] = {"results": results}

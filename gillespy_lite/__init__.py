@@ -47,8 +47,10 @@ from .results import (
     Ensemble,
     EnsembleStatistics,
     FirstPassage,
+    PrecisionReport,
     Provenance,
     QuasiStationaryDistribution,
+    Scan,
     SplittingProbabilities,
     StationaryDistribution,
     SwitchingTimes,
@@ -58,7 +60,17 @@ from .results import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import certification, master_equation, models, moments, ode_rnn, plotting
+    from . import (
+        certification,
+        master_equation,
+        models,
+        moments,
+        multilevel_estimation,
+        ode_rnn,
+        plotting,
+        precision,
+        scans,
+    )
     from .certification import Certificate, certify
     from .ensembles import ensemble, replay
     from .master_equation import (
@@ -83,6 +95,7 @@ if TYPE_CHECKING:
         NextReaction,
         Ode,
         PartialPropensity,
+        Rejection,
         TauLeaping,
     )
     from .moments import (
@@ -92,7 +105,10 @@ if TYPE_CHECKING:
         solve_moments,
         stationary_noise,
     )
+    from .multilevel_estimation import MultilevelEstimate, multilevel
     from .ode_rnn import Experiment, Recurrence, compare, correct, fit, scale_volume
+    from .precision import ControlledMean, Difference, controlled_mean, difference
+    from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
     from .stores import Store, merge_stores, open_store
 
@@ -101,7 +117,9 @@ __all__ = [
     "Certificate",
     "Compartment",
     "CompositionRejection",
+    "ControlledMean",
     "Delay",
+    "Difference",
     "Direct",
     "Distribution",
     "Ensemble",
@@ -118,6 +136,7 @@ __all__ = [
     "Interrupted",
     "Method",
     "MethodError",
+    "MultilevelEstimate",
     "Network",
     "NetworkError",
     "NextReaction",
@@ -126,11 +145,15 @@ __all__ = [
     "Parameter",
     "ParseError",
     "PartialPropensity",
+    "PrecisionReport",
     "Provenance",
     "QuasiStationaryDistribution",
     "Reaction",
     "Recurrence",
+    "Rejection",
+    "Scan",
     "SimulationError",
+    "SobolIndices",
     "Species",
     "SplittingProbabilities",
     "StationaryDistribution",
@@ -143,7 +166,9 @@ __all__ = [
     "certification",
     "certify",
     "compare",
+    "controlled_mean",
     "correct",
+    "difference",
     "ensemble",
     "errors",
     "first_passage",
@@ -158,17 +183,23 @@ __all__ = [
     "models",
     "moment_equations",
     "moments",
+    "multilevel",
+    "multilevel_estimation",
     "nothing",
     "ode_rnn",
     "open_store",
     "plotting",
+    "precision",
     "product_form",
     "propensity",
     "quasi_stationary_distribution",
     "replay",
     "scale_volume",
+    "scan",
+    "scans",
     "simulate",
     "snapshot_likelihood",
+    "sobol",
     "solve_master_equation",
     "solve_moments",
     "splitting_probabilities",
@@ -185,6 +216,9 @@ _HOMES = {
     "simulate": "simulation",
     **dict.fromkeys(("Store", "merge_stores", "open_store"), "stores"),
     **dict.fromkeys(("Certificate", "certify"), "certification"),
+    **dict.fromkeys(("MultilevelEstimate", "multilevel"), "multilevel_estimation"),
+    **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),
+    **dict.fromkeys(("SobolIndices", "scan", "sobol"), "scans"),
     **dict.fromkeys(
         (
             *(
@@ -211,13 +245,16 @@ _HOMES = {
     **dict.fromkeys(
         (
             *("METHODS", "CompositionRejection", "Direct", "ExactLeaping", "FirstReaction"),
-            *("Method", "NextReaction", "Ode", "PartialPropensity", "TauLeaping"),
+            *("Method", "NextReaction", "Ode", "PartialPropensity", "Rejection", "TauLeaping"),
         ),
         "methods",
     ),
 }
 
-_PACKAGES = {"certification", "master_equation", "models", "moments", "ode_rnn", "plotting"}
+_PACKAGES = {
+    *("certification", "master_equation", "models", "moments", "multilevel_estimation"),
+    *("ode_rnn", "plotting", "precision", "scans"),
+}
 
 
 def __getattr__(name: str) -> object:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from .network import Network
-    from .results import Distribution, Ensemble, EnsembleStatistics, Trajectory
+    from .results import Distribution, Ensemble, EnsembleStatistics, Scan, Trajectory
 
     Result: TypeAlias = Trajectory | Ensemble | EnsembleStatistics
+    Saved: TypeAlias = Result | Distribution | Scan
 
 __all__ = ["main"]
 
@@ -39,6 +40,7 @@ _PICTURE_DOTS_PER_INCH = 150
 _KINDS = (
     *("band", "fan", "histogram", "phase", "overlay", "hitting", "path", "network"),
     *("law", "heatmap", "evolution"),  # of a saved solution of the master equation
+    "scan",
 )
 
 # What a user can mend; anything else is a mistake of ours and keeps its traceback.
@@ -103,7 +105,8 @@ examples:
       a histogram at the last time, with the exact law over it
 
 methods: auto (exact), direct, first_reaction, next_reaction, partial_propensity,
-composition_rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate equations);
+composition_rejection, rejection, exact_leaping (exact), tau_leaping (approximate), ode (the rate
+equations);
 'gillespy-lite explain model.txt' says which can run a model
 """
 
@@ -385,7 +388,8 @@ def _add_plot_options(parser: Any) -> None:
         metavar="KIND",
         help="many trajectories: band (default), fan, histogram, phase, overlay (with the rate "
         "equations), hitting (of --stop-when); one: path (default), phase; either: network; a "
-        "saved solution of the master equation: law (default), heatmap, evolution",
+        "saved solution of the master equation: law (default), heatmap, evolution; a saved scan: "
+        "scan",
     )
     parser.add_argument(
         "--names", type=_names, metavar="A,B", help="species, variables and observables to draw"
@@ -773,8 +777,10 @@ def _check_plot(
             )
     if kind in ("hitting", "network") and names:
         raise _UsageError(f"--names means nothing to --kind {kind}")
-    if at is not None and kind not in ("histogram", "law", "heatmap"):
-        raise _UsageError("--at is for --kind histogram, law or heatmap")
+    if at is not None and kind not in ("histogram", "law", "heatmap", "scan"):
+        raise _UsageError("--at is for --kind histogram, law, heatmap or scan")
+    if kind == "scan" and names and len(names) != 1:
+        raise _UsageError("--kind scan shows one species or observable: use --names NAME")
     if kind in ("law", "evolution") and len(names or range(n_columns)) != 1:
         raise _UsageError(f"--kind {kind} shows one species or observable: use --names NAME")
     if kind == "heatmap" and len(names or range(n_columns)) != 2:
@@ -801,16 +807,18 @@ def _check_writable(path: str | None) -> None:
 # Pictures ----------------------------------------------------------------------------------------
 
 
-def _default_kind(result: Result | Distribution) -> str:
-    from .results import Distribution, Trajectory
+def _default_kind(result: Saved) -> str:
+    from .results import Distribution, Scan, Trajectory
 
     if isinstance(result, Distribution):
         return "law"
+    if isinstance(result, Scan):
+        return "scan"
     return "path" if isinstance(result, Trajectory) else "band"
 
 
 def _draw(
-    result: Result | Distribution,
+    result: Saved,
     kind: str | None,
     names: Sequence[str] | None,
     at: float | None,
@@ -821,7 +829,9 @@ def _draw(
 
     kind = kind or _default_kind(result)
     options: dict[str, Any] = {}
-    if kind == "histogram":
+    if kind == "scan":
+        options = {"name": names[0] if names else None, "t": at}
+    elif kind == "histogram":
         options = {"name": names[0] if names else None, "t": at, "law": law}
     elif kind in ("law", "evolution"):
         options = {"name": names[0] if names else None} | ({"t": at} if kind == "law" else {})

@@ -37,6 +37,7 @@ __all__ = [
     "label",
     "moving_variables",
     "propensity_expression",
+    "rate_constant_parts",
     "rate_expression",
     "state_change_entries",
     "state_change_matrix",
@@ -243,6 +244,17 @@ def rate_constants(network: Network, structure: _Structure) -> Iterable[tuple[in
                 f"a rate constant must be a finite number, 0 or more"
             )
         yield reaction, value, divisor
+
+
+def rate_constant_parts(network: Network) -> tuple[tuple[int, Expression, float], ...]:
+    """Return (reaction, rate constant, product of factorials) where the rate is a constant.
+
+    Rate constants are expressions of parameters, the same for all relatives of a network.
+    """
+    if "structure" not in network.memo:
+        compile_network(network)
+    constants: tuple[tuple[int, Expression, float], ...] = network.memo["structure"].constants
+    return constants
 
 
 def label(network: Network, reaction: int) -> str:
@@ -526,8 +538,10 @@ def _packed_rows(
     """Return the rows of `ReactionArrays`, none where they are of no use or too long."""
     n = form.size
     none = np.zeros((0, _ROW), dtype=np.int32)
-    if n < _FEWEST_ROWS or (form != PAIR).any() or lists["part"].size != n + 1:
+    if n < _FEWEST_ROWS or (form != PAIR).any():
         return none
+    if not np.array_equal(lists["part"], np.arange(n + 1)):
+        return none  # lists are kept by species
     start, dependent = lists["dependent_start"], lists["dependent"]
     n_dependents = np.diff(start)[:n]
     n_changes = _integers([len(one) for one in changes])

@@ -10,12 +10,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import numpy as np
 
-from .errors import SimulationError
+from .errors import NotEnoughMemoryError, SimulationError
 from .gathering import Taker, part_of
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
+from .memory import memory_ran_short
 from .pace import STANDSTILL, Pace
 from .run_plan import RunPlan, trouble
 
@@ -33,6 +34,10 @@ class Crew:
     n_threads : int
     chunk_size : int or None
         Trajectories handed to a thread at a time; None adapts it.
+    should_stop : callable
+        Looked at every 50 ms; true ends the work as Ctrl-C would.
+    halt : threading.Event, optional
+        Whoever sets it ends the work; crews that share one end together.
 
     Attributes
     ----------
@@ -48,8 +53,10 @@ class Crew:
         gatherer: Taker,
         n_threads: int,
         chunk_size: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        halt: threading.Event | None = None,
     ) -> None:
-        self._plan, self._gatherer = plan, gatherer
+        self._plan, self._gatherer, self._should_stop = plan, gatherer, should_stop
         self._first, self._last = gatherer.first, gatherer.last
         self._n_threads = min(n_threads, self._last - self._first)
         self._deadline = math.inf
@@ -63,7 +70,7 @@ class Crew:
         self._next = self._first
         self._n_done = 0
         self._lock = threading.Lock()
-        self._halt = threading.Event()
+        self._halt = halt or threading.Event()
         self._trouble: tuple[int, SimulationError] | None = None
         self.stopped: str | None = None
         self.watch: Callable[[], None] | None = None
@@ -84,7 +91,7 @@ class Crew:
 
     def work(
         self, report: Callable[[float], None], timeout: float = math.inf
-    ) -> SimulationError | None:
+    ) -> SimulationError | NotEnoughMemoryError | None:
         """Do it all; return the error of the first trajectory that could not go on.
 
         Parameters
@@ -105,6 +112,10 @@ class Crew:
             self._halt.set()
             self.stopped = "interrupt"
             return None
+        except MemoryError as error:
+            self._halt.set()
+            self.stopped = "error"
+            return memory_ran_short(error)
         if self._trouble is not None:
             self.stopped = "error"
             return self._trouble[1]
@@ -113,9 +124,15 @@ class Crew:
     def _many_workers(self, report: Callable[[float], None]) -> None:
         with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
             try:
-                pending = {
-                    pool.submit(self._one_worker, worker, None) for worker in range(self._n_threads)
-                }
+                pending = set()
+                for worker in range(self._n_threads):
+                    try:
+                        pending.add(pool.submit(self._one_worker, worker, None))
+                    except RuntimeError:
+                        # The system allows no more threads: those that there are do all of it.
+                        if not pending:
+                            self._one_worker(worker, report)
+                        break
                 while pending:
                     done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
                     for future in done:
@@ -280,6 +297,9 @@ class Crew:
     def _is_late(self) -> bool:
         if time.monotonic() >= self._deadline:
             self.stopped = "timeout"
+            self._halt.set()
+        elif self._should_stop():
+            self.stopped = "interrupt"
             self._halt.set()
         return self._halt.is_set()
 

@@ -28,8 +28,8 @@ ARROWS = ("->", "=>", "<->")
 
 # What a line holds, as far as the meaning of its characters depends on it: the sides of a reaction
 # up to an @; an event, where an arrow is a mistake of its own; the contents of a compartment, some
-# in square brackets; or expressions.
-Statement: TypeAlias = Literal["reaction", "event", "contents", "expression"]
+# in square brackets; expressions; or estimates with their tolerances, with % and +/-.
+Statement: TypeAlias = Literal["reaction", "event", "contents", "expression", "targets"]
 
 # Every blank of Unicode that stays on its line; the others would hide text from an editor.
 _SPACES = " \t\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u202f\u205f\u3000"
@@ -57,6 +57,7 @@ _SIDE = re.compile(
     r"|(?P<arrow><->|->|=>)"
     r"|(?P<sign>[-+*/^(),<>=@:∅]))"
 )
+_TARGETS = re.compile(_RATE.pattern.replace(r"(?P<sign>", r"(?P<sign>\+/-|[±%]|"))
 _CONTENTS = re.compile(rf"[{_SPACES}]*(?:(?P<number>[0-9.]+)|{_NAME}|(?P<sign>[],:=[]))")
 
 # What people from other languages type, and what to type here. Longest first.
@@ -122,7 +123,9 @@ _PLACES = {
     "event": "an event",
     "contents": "the contents of a compartment, which are names separated by commas",
     "expression": "an expression",
+    "targets": "estimates and their tolerances",
 }
+_PATTERNS = {"contents": _CONTENTS, "event": _EVENT, "targets": _TARGETS}
 _FOREIGN_PATTERN = re.compile("|".join(map(re.escape, _FOREIGN)))
 
 
@@ -145,7 +148,7 @@ def split_line(line: str, refuse: Refuse, statement: Statement) -> Iterator[Toke
     """
     place, end_of_text = 0, len(line.rstrip(_SPACES))
     side = _SIDE if statement == "reaction" else None  # up to an @
-    pattern = side or {"contents": _CONTENTS, "event": _EVENT}.get(statement, _RATE)
+    pattern = side or _PATTERNS.get(statement, _RATE)
     depth = 0  # of brackets around a coefficient, in a side
     while place < end_of_text:
         match = pattern.match(line, place)

@@ -9,13 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .crews import Crew
-from .errors import (
-    IncompleteWarning,
-    Interrupted,
-    MethodError,
-    SimulationError,
-    StoreWriteError,
-)
+from .errors import IncompleteWarning, Interrupted, MethodError
+from .executors import compute_elsewhere
 from .gathering import Gatherer, Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
@@ -26,6 +21,7 @@ from .results import Ensemble, EnsembleStatistics, Trajectory
 from .run_plan import check_timeout, check_whole, plan_run
 from .simulation import run_trajectory
 from .stores.writing import stored_order
+from .worker_pools import worker_pool
 from .workers import cores
 
 __all__ = ["ensemble", "replay"]
@@ -37,8 +33,12 @@ _MOST_TRAJECTORIES = 2**62
 def ensemble(
     network: Network,
     t: Any,
-    n: int,
+    n: int | None = None,
     *,
+    until: str | None = None,
+    confidence: float | None = None,
+    max_n: int | None = None,
+    max_time: float | None = None,
     method: str | Method = "auto",
     engine: str = "auto",
     rng: Any = None,
@@ -53,6 +53,7 @@ def ensemble(
     timeout: float | None = None,
     chunk_size: int | None = None,
     first: int = 0,
+    executor: Any = None,
     store: str | os.PathLike[str] | None = None,
     **method_options: Any,
 ) -> Ensemble | EnsembleStatistics:
@@ -65,8 +66,21 @@ def ensemble(
     t : float or array_like, shape (n_times,)
         End time (then 101 times from 0), or increasing sampling times; `t[0]` is when the initial
         state holds.
-    n : int
-        Number of trajectories.
+    n : int, optional
+        Number of trajectories; left out with `until`.
+    until : str, optional
+        Go on until so much is known, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
+        estimates ``mean``, ``prob``, ``std``, ``var`` and ``quantile(P, 0.9)`` at the last sampling
+        time, ``at`` another one, or ``everywhere``; with a tolerance in percent of the estimate, or
+        without ``%`` in its own unit. What was reached is in `result.precision`. See the page on
+        precision for the method.
+    confidence : float, optional
+        With `until`: probability with which all its intervals hold together; 0.95 by default.
+    max_n : int, optional
+        With `until`: most trajectories, 10 million by default. If they are not enough, an
+        `IncompleteWarning` says so.
+    max_time : float, optional
+        With `until`: seconds after which the run stops, as with `timeout`.
     method : str or Method, optional
         A name from `METHODS`, or an instance with its own options. ``"auto"`` takes an exact
         method, never an approximate one; `result.provenance.method_reason` says why.
@@ -81,7 +95,8 @@ def ensemble(
     seed : optional
         Another name for `rng`.
     threads : int, optional
-        Threads to use; all cores by default.
+        Threads to use; all cores by default. With an `executor`, threads of each of its workers,
+        one by default.
     progress : bool or callable, optional
         True shows a bar; a callable is called as ``progress(done, total)`` in trajectories.
     statistics : bool, optional
@@ -102,10 +117,17 @@ def ensemble(
         Seconds after which the run stops and returns the finished trajectories, with an
         `IncompleteWarning`. These tend to be the ones with fewer events.
     chunk_size : int, optional
-        Trajectories handed to a thread at a time. It changes no result.
+        Trajectories handed to a thread, or to a worker of `executor`, at a time. It changes no
+        result.
     first : int, optional
         Number of the first trajectory: with the same `rng`, trajectories 1000 to 1999 of a run are
         those of another with ``first=1000``. In this way several machines share a run.
+    executor : str, Executor or Client, optional
+        Where trajectories are run: ``"threads"`` of this process, the default; ``"processes"``
+        that are started for this run, one for each core; an executor of `concurrent.futures`, or
+        one with the same ``submit``; or a `distributed.Client` of Dask. It has no influence on the
+        numbers. Portions of about a second's work go to the workers, and what a worker that died
+        was doing is done again.
     store : str or path-like, optional
         A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
         are kept on disk while the run goes on. The same call takes from it what is there and
@@ -128,6 +150,8 @@ def ensemble(
         If an argument makes no sense; the message says which and what to do.
     NetworkError
         If a rate constant is negative, or a name in `outputs` or `stop_when` is unknown.
+    ParseError
+        If `until` cannot be read; the message points at the place.
     MethodError
         If the method is unknown or cannot do what is asked for.
     NotEnoughMemoryError
@@ -136,6 +160,9 @@ def ensemble(
         If a propensity turns negative, unbounded or not a number, a delay or an event makes no
         sense, a variable cannot be integrated further, a count exceeds 2**53, or `max_events` is
         spent; `error.result` holds the finished trajectories.
+    WorkerError
+        If workers of `executor` died again and again, or have another version of the package;
+        `error.result` holds the finished trajectories.
     Interrupted
         On Ctrl-C, with a store also on SIGTERM; `error.result` holds the finished trajectories.
     StoreError
@@ -145,10 +172,27 @@ def ensemble(
         If the disk is full, or the store must not be written to; `error.result` holds the
         finished trajectories.
     """
-    n, start = check_whole(n, "n", 1), check_whole(first, "first", 0)
+    if until is None:
+        _refuse_without_until(n, confidence=confidence, max_n=max_n, max_time=max_time)
+    elif n is not None or first != 0:
+        raise ValueError(
+            "with until= the run finds the number of trajectories itself: give max_n= instead of n="
+            if n is not None
+            else "with until= the run begins at trajectory 0: leave first= out"
+        )
+    elif store is not None or not (executor is None or executor == "threads"):
+        raise ValueError(
+            "with until= the run goes on threads of this process and is not stored: leave "
+            f"{'store=' if store is not None else 'executor='} out, or give n in place of until"
+        )
+    # With until= a run is as long as it takes: enough for lanes; it changes no number.
+    n = check_whole(n if until is None else 100_000, "n", 1)
+    start = check_whole(first, "first", 0)
     if start + n > _MOST_TRAJECTORIES:
         raise ValueError(f"first + n must be at most 2**62, not {start + n}")
-    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
+    n_threads = check_whole(threads, "threads", 1) if threads is not None else None
+    pool = worker_pool(executor, n_threads or 1)
+    n_threads = n_threads or (cores() if pool is None else 1)
     if store is not None and rng is None and seed is None:
         stored = stored_order(store)
         rng = None if stored is None else stored.entropy
@@ -171,35 +215,63 @@ def ensemble(
             f"method '{plan.method.name}' is deterministic, so all trajectories would be the same; "
             f"use simulate(network, t, method='{plan.method.name}')"
         )
-    report = reporter(progress, n, "ensemble")
     chunk = check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None
-    n_bins = check_whole(histogram_bins, "histogram_bins", 2) if statistics else None
+    bins = check_whole(histogram_bins, "histogram_bins", 2)
+    n_bins = bins if statistics else None
+    if until is not None:
+        from .precision import ensemble_until
+
+        return ensemble_until(
+            plan,
+            until,
+            confidence=confidence,
+            max_n=max_n,
+            max_time=min(check_timeout(max_time, "max_time"), check_timeout(timeout)),
+            n_bins=n_bins,
+            n_threads=n_threads,
+            chunk=chunk,
+            progress=progress,
+        )
+    report = reporter(progress, n, "ensemble")
     gatherer: Gatherer
     if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
-    failure: SimulationError | Interrupted | StoreWriteError | None
+    seconds = check_timeout(timeout)
+    failure: BaseException | None
     kept, interrupted = "", "interrupted"
-    if store is None:
-        crew = Crew(plan, gatherer, n_threads, chunk)
-        failure, stopped = crew.work(report, check_timeout(timeout)), crew.stopped
-    else:
+    if store is not None:
         run = run_into_store(
             store,
             plan,
             n_bins,
             gatherer,
+            pool=pool,
             n_threads=n_threads,
             chunk_size=chunk,
             report=report,
-            timeout=check_timeout(timeout),
+            timeout=seconds,
         )
         failure, stopped, interrupted = run.failure, run.stopped, run.signal
         kept = (
             f". The store {os.fspath(store)!r} has {run.n_stored} of them; the same call goes on "
             "from there"
         )
+    elif pool is not None:
+        failure, stopped = compute_elsewhere(
+            pool,
+            plan,
+            n_bins,
+            gatherer,
+            n_threads=n_threads,
+            chunk_size=chunk,
+            report=report,
+            timeout=seconds,
+        )
+    else:
+        crew = Crew(plan, gatherer, n_threads, chunk)
+        failure, stopped = crew.work(report, seconds), crew.stopped
     result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
     if stopped == "interrupt":
         failure = Interrupted(
@@ -207,7 +279,7 @@ def ensemble(
             f"error's .result{kept}"
         )
     if failure is not None:
-        failure.result = result
+        failure.result = result  # type: ignore[attr-defined]
         raise failure
     if stopped == "timeout":
         warnings.warn(
@@ -219,6 +291,18 @@ def ensemble(
     else:
         report(n)
     return result
+
+
+def _refuse_without_until(n: int | None, **options: object) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        advice = "; the time limit of a run of n trajectories is timeout=" * ("max_time" in given)
+        raise ValueError(f"{given[0]}= goes with until=, which is not given{advice}")
+    if n is None:
+        raise ValueError(
+            "how many trajectories? Give n=, or until='mean(P) +/- 1%' to go on until it is known "
+            "so precisely"
+        )
 
 
 def replay(ensemble: Ensemble, i: int) -> Trajectory:

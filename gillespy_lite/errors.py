@@ -27,6 +27,7 @@ __all__ = [
     "StoreLockedError",
     "StoreWarning",
     "StoreWriteError",
+    "WorkerError",
 ]
 
 
@@ -102,8 +103,24 @@ class EventLimitError(SimulationError):
     """A trajectory needed more events than ``max_events`` allows."""
 
 
+class WorkerError(SimulationError):
+    """Workers of an executor that died time and again, or do not have this package."""
+
+
 class NotEnoughMemoryError(GillespyLiteError, MemoryError):
-    """The result would not fit into memory; refused before the run starts."""
+    """The result would not fit into memory; refused before the run starts.
+
+    Where memory runs short during a run all the same, `result` has what is finished.
+
+    Attributes
+    ----------
+    result : Ensemble, EnsembleStatistics or None
+        The finished trajectories.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Interrupted(KeyboardInterrupt):
@@ -124,7 +141,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class IncompleteWarning(UserWarning):
-    """A result holds less than was asked for, because ``timeout`` ran out."""
+    """A result holds less than was asked for: ``timeout`` ran out, or ``until`` was not reached."""
 
 
 class IdentifiabilityWarning(UserWarning):

@@ -178,6 +178,7 @@ class Paths:
             provenance=plan.provenance(),
             n_requested=self.last - self.first,
             stopped=stopped,
+            precision=None,
             **portion,
         )
 

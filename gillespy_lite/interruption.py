@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost while a kernel is compiled."""
+"""Ctrl-C that is not lost while a kernel is compiled, and waits while a result is put away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["interrupts_kept"]
+__all__ = ["interrupts_held", "interrupts_kept"]
 
 
 @contextmanager
@@ -38,3 +38,30 @@ def interrupts_kept() -> Iterator[None]:
         signal.signal(signal.SIGINT, usual)
     if pressed:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C, and SIGTERM where Python handles it, wait until the end of this block.
+
+    An exception in the middle of it would leave half a result behind.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {int(number): handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread() or not usual:
+        yield
+        return
+    pressed: list[tuple[int, FrameType | None]] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        pressed.append((number, frame))
+
+    try:
+        for number in usual:
+            signal.signal(number, remember)
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    for number, frame in pressed:
+        usual[number](number, frame)

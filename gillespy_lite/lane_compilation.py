@@ -20,6 +20,9 @@ from .kernels.sum_tree import DENSE_LIMIT
 
 __all__ = ["compile_lanes", "compile_leap_lanes", "lane_walker", "leap_walker", "why_no_lanes"]
 
+# Rows of a set where there is one set: more than any run has.
+ONE_SET = 2**62
+
 # Up to this many entries of the stoichiometry matrix they are gone through for all lanes at once;
 # above, each lane goes through those of its own reaction. See benchmarks/lanes.py.
 _MOST_CHANGES = 48
@@ -101,6 +104,8 @@ def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
         row_change=row_change.ravel(),
         n_species=n_species,
         n_reactions=n,
+        n_parameters=arrays.parameters.size,
+        rows_per_set=ONE_SET,
     )
 
 
@@ -161,14 +166,15 @@ def lane_walker(
     lanes: LaneNetwork, request: Request, stack_depth: int, queue: np.ndarray
 ) -> LaneWalker:
     """Return a thread's own working arrays; `queue` is the counter of rows that threads share."""
-    n_rows = lanes.n_species + 1 + lanes.factor.size
+    n_laws, n_padded = lanes.scaled.size, lanes.first.size
+    n_rows = lanes.n_species + 1 + n_laws
     return LaneWalker(
         queue=queue,
         counter=np.zeros(N_LANE_COUNTERS, dtype=np.int64),
         clock=np.zeros(2),
         state=np.zeros(n_rows * LANES),
         stream=np.zeros(4 * LANES, dtype=np.uint64),
-        cumulative=np.zeros(lanes.coefficient.size * LANES),
+        cumulative=np.zeros(n_padded * LANES),
         time=np.zeros(LANES),
         next_time=np.zeros(LANES),
         total=np.zeros(LANES),
@@ -178,6 +184,10 @@ def lane_walker(
         chosen=np.zeros(LANES, dtype=np.int64),
         n_recorded=np.zeros(LANES, dtype=np.int64),
         row=np.zeros(LANES, dtype=np.int64),
+        set=np.full(LANES, -1),
+        coefficient=np.zeros(n_padded * LANES),
+        factor=np.zeros(n_laws * LANES),
+        parameters=np.zeros(lanes.n_parameters * LANES),
         stack=np.zeros((stack_depth + 1) * LANES),
         lane_state=np.ones(lanes.n_species + 1),
         lane_stack=np.zeros(max(stack_depth, 3)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,22 +10,39 @@ import numpy as np
 
 from .compilation import CompiledNetwork
 from .errors import MethodError
-from .kernels.arrays import ReactionArrays
-from .kernels.partial_sums import PartialSums
 from .kernels.sum_tree import DENSE_LIMIT
-from .methods import METHODS, Method, PartialPropensity
+from .method_pilot import Activity, activity_of
+from .methods import METHODS, Method, PartialPropensity, Rejection
 from .rate_laws import did_you_mean
 
-__all__ = ["choose_method", "direct_work", "group_work", "partial_work"]
+__all__ = ["choose_method", "work_of_methods"]
 
-# Work of one event, in units of about 2 ns, fitted to benchmarks/large_networks.py; the table is in
-# docs/methods.md. Of the direct method: an event as such; a propensity with what it reads from five
-# arrays; a node of its tree.
-_PER_EVENT, _PER_PROPENSITY, _PER_TREE_NODE = 30.0, 3.0, 1.3
-# Of partial propensities: finding a reaction inside its class; a class whose sum changes; a node.
-_SECOND_SEARCH, _PER_CLASS, _PER_NODE = 60.0, 1.0, 2.0
-# Of composition and rejection: an event with its rejected proposals; a propensity and its group.
-_PER_PROPOSALS, _PER_MEMBER = 26.0, 5.5
+# Nanoseconds of an event as such, of a count that it changes, of a propensity that it changes, of a
+# step of the program of a rate law, of a node in a tree of sums; and for the caches, times the root
+# of the number of reactions that events are spread over. They were fitted to the first list of
+# networks in benchmarks/large_networks.py, and checked with the second; see docs/methods.md.
+_DIRECT = {"event": 42.0, "propensity": 2.6, "step": 3.5, "node": 3.5, "spread": 0.9}
+_PARTIAL = {
+    "event": 34.0,
+    "change": 11.0,
+    "propensity": 0.4,
+    "step": 2.5,
+    "node": 2.7,
+    "spread": 1.5,
+}
+_GROUPS = {"event": 16.0, "change": 18.0, "propensity": 6.4, "step": 4.5, "spread": 0.2}
+# A propensity times the binary logarithm of the number of reactions: it moves in the heap.
+_HEAP = {"event": 30.0, "moved": 1.3, "step": 2.4, "spread": 0.6}
+# Of bounds that are worked out anew, in place of propensities; of a proposal; and of a step of a
+# law that is evaluated because the bounds leave a doubt.
+_BOUNDS = {
+    "change": 15.0,
+    "bound": 11.4,
+    "step": 15.0,
+    "spread": 0.8,
+    "proposal": 28.0,
+    "doubtful": 3.0,
+}
 
 
 def choose_method(
@@ -86,41 +104,83 @@ def _choose(compiled: CompiledNetwork, needs_direct: bool) -> tuple[str, str]:
         return "direct", f"auto: exact, and the fastest exact method up to {DENSE_LIMIT} reactions"
     if needs_direct or compiled.real_sided:
         return "direct", "auto: exact, and does whatever was asked for"
-    work = {
-        "direct": direct_work(compiled.arrays),
-        "partial_propensity": partial_work(compiled.arrays, PartialPropensity().arrays(compiled)),
-        "composition_rejection": group_work(compiled.arrays),
-    }
-    one, two, three = (f"{steps:.0f} in {name}" for name, steps in work.items())
-    compared = f"an event takes about {one}, {two}, {three}".replace(" in", " steps in", 1)
-    return min(work, key=work.__getitem__), f"auto: exact; {compared}"
+    # Kept for later runs, and other numbers may have another choice.
+    arrays = compiled.arrays
+    numbers = arrays.coefficient, arrays.law_factor, arrays.parameters, compiled.initial_state
+    known, name, reason = compiled.network.memo.get("choice", (None, "", ""))
+    if known is None or not all(map(np.array_equal, known, numbers)):
+        name, reason = _choose_by_pilot(compiled)
+        compiled.network.memo["choice"] = numbers, name, reason
+    return name, reason
 
 
-def direct_work(arrays: ReactionArrays) -> float:
-    """Return the work of the direct method's tree for one event, the mean over all reactions."""
-    per_part = _PER_PROPENSITY * np.diff(arrays.dependent_start)
-    per_part = per_part + _PER_TREE_NODE * np.diff(arrays.node_start)
-    return _PER_EVENT + _mean_over_reactions(arrays, per_part)
+def _choose_by_pilot(compiled: CompiledNetwork) -> tuple[str, str]:
+    activity = activity_of(compiled)
+    work = work_of_methods(compiled, activity)
+    compared = ", ".join(f"{steps:.0f} in {name}" for name, steps in work.items())
+    what = f"by a pilot of {activity.n_events} events, one takes about {compared}"
+    return min(work, key=work.__getitem__), f"auto: exact; {what}".replace(" in", " steps in", 1)
 
 
-def group_work(arrays: ReactionArrays) -> float:
-    """Return the work of composition and rejection for one event, the mean over all reactions."""
-    per_part = _PER_MEMBER * np.diff(arrays.dependent_start)
-    return _PER_PROPOSALS + _mean_over_reactions(arrays, per_part)
+def work_of_methods(compiled: CompiledNetwork, activity: Activity) -> dict[str, float]:
+    """Return what an event costs by the methods among which `auto` chooses, in about ns.
 
-
-def _mean_over_reactions(arrays: ReactionArrays, per_part: np.ndarray) -> float:
+    It is counted in what the events of a pilot changed, never timed.
+    """
+    arrays, fired, n_states = compiled.arrays, activity.fired, compiled.initial_state.size - 1
     n = arrays.form.size
-    return float(per_part[arrays.part[: arrays.part_start[n]]].sum() / n)
+    steps = np.diff(arrays.laws.start).astype(np.float64)
+    change = float(fired @ np.diff(arrays.change_start))
+    # 1 where one reaction makes all events, n where all make as many.
+    spread = 1.0 / math.sqrt(max(float(fired @ fired), 1.0 / n))
+    # How often each list of dependents is gone through.
+    times = np.repeat(fired, np.diff(arrays.part_start[: n + 1]))
+    lists = np.bincount(
+        arrays.part[: times.size], weights=times, minlength=arrays.dependent_start.size - 1
+    )
+    propensity = float(lists @ np.diff(arrays.dependent_start))
+    step = float(lists @ _sums(arrays.law_dependent_start, arrays.law_dependent, steps))
+    node = float(lists @ np.diff(arrays.node_start))
+
+    sums = PartialPropensity().arrays(compiled)
+    times = np.repeat(fired, np.diff(arrays.change_start)) * (arrays.change != 0)
+    changed = np.bincount(arrays.change_species, weights=times, minlength=n_states + 1)
+    classes = np.diff(sums.member_start) + np.diff(sums.hub_start) + np.diff(sums.alone_start)
+    alone_steps = _sums(sums.alone_start, sums.alone_class, steps[sums.alone.astype(np.int64)])
+    # Where nodes are not listed, all of the tree are added up at each event.
+    tree = float(changed @ np.diff(sums.node_start)) if sums.node.size else sums.n_leaves / 7.0
+
+    bounded = Rejection().arrays(compiled)
+    readers = np.diff(bounded.reader_start)[:n_states]
+    read_steps = _sums(bounded.reader_start, bounded.reader, steps)[:n_states]
+    # About half of all proposals are in doubt.
+    doubtful = 0.5 * activity.n_proposals * float(fired @ steps)
+
+    def priced(prices: Mapping[str, float], **counted: float) -> float:
+        counted = {"event": 1.0, "change": change, "step": step, "spread": spread, **counted}
+        return sum(price * counted[name] for name, price in prices.items())
+
+    return {
+        "direct": priced(_DIRECT, propensity=propensity, node=node),
+        "partial_propensity": priced(
+            _PARTIAL,
+            propensity=float(changed @ classes),
+            step=float(changed @ alone_steps),
+            node=tree,
+        ),
+        "composition_rejection": priced(_GROUPS, propensity=propensity),
+        "rejection": priced(
+            _BOUNDS,
+            bound=float(activity.n_moves @ readers),
+            step=float(activity.n_moves @ read_steps),
+            proposal=activity.n_proposals,
+            doubtful=doubtful,
+        ),
+        "next_reaction": priced(_HEAP, moved=propensity * math.log2(n)),
+    }
 
 
-def partial_work(arrays: ReactionArrays, sums: PartialSums) -> float:
-    """Return the work of the partial-propensity method for one event, the mean over reactions."""
-    per_species = _PER_CLASS * (np.diff(sums.member_start) + np.diff(sums.hub_start)).astype(float)
-    per_species += _PER_PROPENSITY * np.diff(sums.alone_start)
-    per_species += _PER_NODE * np.diff(sums.node_start)
-    changed = arrays.change_species[arrays.change != 0]
-    work = _SECOND_SEARCH + per_species[changed].sum() / arrays.form.size
-    if sums.node.size == 0:
-        work += _PER_NODE * sums.n_leaves / 7.0  # all nodes of the tree at each event
-    return float(work)
+def _sums(start: np.ndarray, items: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the sum of the weights of the items of each list."""
+    until = np.concatenate([[0.0], np.cumsum(weights[items.astype(np.int64)])])
+    return np.diff(until[start.astype(np.int64)])

@@ -19,13 +19,15 @@ from types import FrameType
 import numpy as np
 
 from .crews import Crew
-from .errors import SimulationError, StoreWriteError
+from .errors import StoreWriteError
 from .gathering import Gatherer, Paths, Statistics, Taker, part_of
 from .kernels.arrays import Output
 from .run_orders import RunOrder
 from .run_plan import RunPlan
+from .stored_deliveries import deliver_into_store
 from .stores.ranges import Range, gaps, rounded_up
 from .stores.writing import StoreWriter, fill_unlocked
+from .worker_pools import Pool
 
 __all__ = ["StoredRun", "run_into_store", "terminations_as_interrupts"]
 
@@ -52,7 +54,7 @@ class StoredRun:
     ----------
     stopped : str or None
         What cut it short: "timeout", "interrupt" or "error".
-    failure : SimulationError, StoreWriteError or None
+    failure : SimulationError, StoreWriteError or another error, or None
         What could not go on.
     n_stored : int
         Trajectories of the run that the store has.
@@ -61,7 +63,7 @@ class StoredRun:
     """
 
     stopped: str | None
-    failure: SimulationError | StoreWriteError | None
+    failure: BaseException | None
     n_stored: int
     signal: str = "interrupted"
 
@@ -72,6 +74,7 @@ def run_into_store(
     histogram_bins: int | None,
     gatherer: Gatherer,
     *,
+    pool: Pool | None = None,
     n_threads: int,
     chunk_size: int | None,
     report: Callable[[float], None],
@@ -88,8 +91,10 @@ def run_into_store(
         None where trajectories are kept.
     gatherer : Gatherer
         Of all trajectories of the run.
+    pool : Pool, optional
+        What computes; by default threads of this process.
     n_threads, chunk_size, report, timeout
-        As for `Crew`.
+        As for `Crew`; threads of each task of a pool.
 
     Raises
     ------
@@ -102,14 +107,34 @@ def run_into_store(
         return StoredRun(None, None, gatherer.n_complete())
     with terminations_as_interrupts() as terminated:
         stopped: str | None = None
-        failure: SimulationError | StoreWriteError | None = None
+        failure: BaseException | None = None
         with StoreWriter(path, order) as store:
             try:
                 holes = store.fill(gatherer, taken)
                 plan.load_kernel()
                 deadline = time.monotonic() + timeout
                 pace = _StoringPace(store)
-                for hole in holes:
+                if pool is not None:
+
+                    def tell(n: float) -> None:
+                        terminated.raise_once()
+                        store.check()
+                        report(n)
+
+                    failure, stopped = deliver_into_store(
+                        pool,
+                        plan,
+                        histogram_bins,
+                        gatherer,
+                        store,
+                        holes,
+                        seconds=pace.seconds_of_statistics if histogram_bins else pace.seconds,
+                        n_threads=n_threads,
+                        chunk_size=chunk_size,
+                        report=tell,
+                        timeout=timeout,
+                    )
+                for hole in holes if pool is None else []:
                     done = gatherer.n_complete()
                     collector = _collector(plan, gatherer, hole, store, pace, n_threads)
                     crew = Crew(plan, collector.gatherer, n_threads, chunk_size)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .kernels.jit import cache_folder, watch_compilation
 
@@ -86,7 +86,8 @@ class _Notice:
         if begins and self.is_on:
             self._timer = threading.Timer(self.seconds, self._say, [name])
             self._timer.daemon = True
-            self._timer.start()
+            with suppress(RuntimeError):  # no more threads allowed: nothing is said
+                self._timer.start()
 
     @staticmethod
     def _say(name: str) -> None:

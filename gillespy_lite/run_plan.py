@@ -32,7 +32,7 @@ from .jump_compilation import (
     enlarged_executions,
 )
 from .kernels.arrays import JumpWalker, Output, Request, Walker
-from .kernels.jit import is_loaded
+from .kernels.jit import is_loaded, signatures
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
@@ -56,7 +56,7 @@ from .kernels.walking import (
     UNBOUNDED,
 )
 from .lane_compilation import lane_walker, leap_walker
-from .memory import require_memory
+from .memory import address_space_is_limited, require_address_space, require_memory
 from .method_choice import choose_method
 from .methods import Method, StochasticMethod
 from .network import Network
@@ -72,6 +72,10 @@ __all__ = ["RunPlan", "check_times", "plan_run", "trouble"]
 
 DEFAULT_N_TIMES = 101
 NO_EVENT_LIMIT = 2**62
+
+# Of address space. Measured: 430 MiB for the first kernel that is compiled, with LLVM itself; 180
+# for one from the disk; 50 for the next.
+_FIRST_KERNEL, _NEXT_KERNEL = 2**29, 2**26
 
 
 @dataclass(frozen=True)
@@ -183,9 +187,11 @@ class RunPlan:
         if self.engine.lanes is not None:
             kernel, walker = self.engine.lane_kernel, self.lane_walker(np.zeros(1, dtype=np.int64))
             if not is_loaded(kernel):
+                _require_address_space(_NEXT_KERNEL)
                 kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
             return
         if not is_loaded(self.kernel):
+            _require_address_space(_NEXT_KERNEL)
             self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
 
     def output(self, n_rows: int, n_events: int = 0) -> Output:
@@ -243,6 +249,8 @@ def plan_run(
             "text with Network.parse(text), from a file with Network.read(path)"
         )
     times = check_times(t)
+    if address_space_is_limited() and not signatures():
+        _require_address_space(_FIRST_KERNEL)
     compiled = compile_network(network)
     conditions = [] if stop_when is None else [_check_condition(network, stop_when)]
     waits = any("t" in network.expanded(one).symbols() for one in conditions)
@@ -385,6 +393,11 @@ def check_times(t: Any) -> np.ndarray:
     return times
 
 
+def _require_address_space(needed: int) -> None:
+    """Refuse a run whose kernel might not be loaded: LLVM ends the process without memory."""
+    require_address_space(needed, "loading or compiling a kernel")
+
+
 def _check_outputs(
     network: Network, outputs: Sequence[str] | None, method: Method
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -472,13 +485,13 @@ def _check_max_events(max_events: int | None) -> int:
     return min(int(max_events), NO_EVENT_LIMIT)
 
 
-def check_timeout(timeout: float | None) -> float:
+def check_timeout(timeout: float | None, name: str = "timeout") -> float:
     """Return the time limit in seconds, infinite if there is none."""
     if timeout is None:
         return math.inf
     number = _real(timeout)
     if number is None or not number >= 0.0:
-        raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
+        raise ValueError(f"{name} must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)
 
 

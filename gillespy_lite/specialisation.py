@@ -24,6 +24,8 @@ from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
 from .specialisation_source import (
     MAX_OPERATIONS,
+    NOTHING_VARIES,
+    Varying,
     are_small_powers,
     burst_source,
     lane_burst_source,
@@ -127,10 +129,19 @@ def specialised_kernel(
 
 
 def specialised_lanes(
-    compiled: CompiledNetwork, condition: Programs | None = None
+    compiled: CompiledNetwork,
+    condition: Programs | None = None,
+    varying: Varying = NOTHING_VARIES,
 ) -> SpecialisedLanes:
-    """Return the lanes of a network, for many trajectories; arguments as above."""
-    return _kernel(SpecialisedLanes, lane_burst_source, compiled, condition)
+    """Return the lanes of a network, for many trajectories.
+
+    Arguments as above; `varying` says which numbers each lane has its own of.
+    """
+
+    def write(arrays: ReactionArrays, condition: Programs | None) -> str:
+        return lane_burst_source(arrays, condition, varying=varying)
+
+    return _kernel(SpecialisedLanes, write, compiled, condition, varying)
 
 
 def compile_seconds_estimate(compiled: CompiledNetwork, *, lanes: bool) -> float:
@@ -153,13 +164,14 @@ def _kernel(
     write: Callable[[ReactionArrays, Programs | None], str],
     compiled: CompiledNetwork,
     condition: Programs | None,
+    varying: Varying = NOTHING_VARIES,
 ) -> _Kind:
     # Writing the text takes as long as some 10,000 events. Relatives of a network, whose numbers
     # alone differ, have the same text where the same of their exponents are small.
     numbers = compiled.arrays.parameters
     parts = () if condition is None else (part.tobytes() for part in condition)
     memo = compiled.network.memo
-    key = (kind.__name__, are_small_powers(numbers).tobytes(), *parts)
+    key = (kind.__name__, are_small_powers(numbers).tobytes(), varying, *parts)
     text = memo.get(key)
     if text is None:
         text = memo[key] = write(compiled.arrays, condition)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIM
 
 __all__ = [
     "MAX_OPERATIONS",
+    "NOTHING_VARIES",
+    "Varying",
     "are_small_powers",
     "burst_source",
     "lane_burst_source",
@@ -104,6 +107,16 @@ _DEAR = frozenset(_TEMPLATES) - {
 }
 
 
+class Varying(NamedTuple):
+    """Which numbers of a network each lane has its own of, because its row has."""
+
+    rates: frozenset[int] = frozenset()  # reactions, by their coefficient or factor
+    parameters: frozenset[int] = frozenset()
+
+
+NOTHING_VARIES = Varying()
+
+
 def n_operations(programs: Programs) -> int:
     """Return how many steps programs have in all."""
     return int(programs.operation.size)
@@ -131,8 +144,17 @@ class _Values:
     """
 
     def __init__(
-        self, prefix: str, constants: str, parameter: FloatArray, constant: FloatArray
+        self,
+        prefix: str,
+        constants: str,
+        parameter: FloatArray,
+        constant: FloatArray,
+        varying: frozenset[int] = frozenset(),
+        first_varying: int = 0,
     ) -> None:
+        # A parameter that varies is read as if it were one more species, behind all others, that
+        # no reaction changes.
+        self._varying, self._first_varying = varying, first_varying
         self._present = {"parameter": parameter, constants: constant}
         self._prefix, self._constants = prefix, constants
         self._known: dict[tuple[object, ...], str] = {}
@@ -149,6 +171,9 @@ class _Values:
         for operation, argument in steps:
             if operation == SPECIES:
                 stack.append(self._leaf(f"s{argument}", frozenset((argument,))))
+            elif operation == PARAMETER and argument in self._varying:
+                place = self._first_varying + argument
+                stack.append(self._leaf(f"s{place}", frozenset((place,))))
             elif operation == PARAMETER:
                 stack.append(self._number(f"p{argument}", "parameter", argument))
             elif operation == CONSTANT:
@@ -248,11 +273,19 @@ class _Values:
 class _Reactions:
     """What the text needs to know of each reaction, from the arrays."""
 
-    def __init__(self, network: ReactionArrays) -> None:
+    def __init__(self, network: ReactionArrays, varying: Varying = NOTHING_VARIES) -> None:
         self._network = network
         self.n = network.form.size
         self.n_species = network.highest_order.size
-        self.values = _Values("", "constant", network.parameters, network.laws.constant)
+        self.varying = varying
+        self.values = _Values(
+            "",
+            "constant",
+            network.parameters,
+            network.laws.constant,
+            varying.parameters,
+            self.n_species + 1,
+        )
         self.laws = {
             j: self.values.add(_program_steps(network.laws, j))
             for j in range(self.n)
@@ -271,6 +304,13 @@ class _Reactions:
         """Return whether the propensity of a PAIR reaction depends on the state."""
         network = self._network
         return bool(min(network.first[j], network.second[j]) < self.n_species)
+
+    def place(self, species: str) -> str:
+        """Return where one lane has a species, or a parameter that varies."""
+        i = int(species[1:])
+        if i < self.n_species:
+            return f"state[{i} * LANES + lane]"
+        return f"own_parameter[{i - self.n_species - 1} * LANES + lane]"
 
     def reactants(self, j: int) -> list[tuple[int, int]]:
         """Return the species that one event needs, and how many molecules of each."""
@@ -611,6 +651,8 @@ _LANE_SIGNATURE = "network, request, walker, alive, fresh, n_steps"
 _LANE_ARRAYS = [
     "coefficient, factor, constant = network.coefficient, network.factor, network.laws.constant",
     "parameter, condition_constant = network.parameters, request.condition.constant",
+    "own_coefficient, own_factor = walker.coefficient, walker.factor",
+    "own_parameter = walker.parameters",
     "state, stream, stack, report = walker.state, walker.stream, walker.stack, walker.seed",
     "time, next_time, total = walker.time, walker.next_time, walker.total",
     "grid_time, n_events, max_events = walker.grid_time, walker.n_events, request.max_events",
@@ -657,9 +699,10 @@ class _LaneLaws:
         lines += ["    todo &= todo - BIT"]
         for j in self.groups[reads]:
             given = [
-                f"state[{one[1:]} * LANES + lane]" if one.startswith("s") else one
-                for one in self._arguments(j)
+                self.parts.place(one) if one.startswith("s") else one for one in self._arguments(j)
             ]
+            if j in self.parts.varying.rates:
+                given[0] = f"own_factor[{self.number[j]} * LANES + lane]"
             lines.append(f"    state[{self.row(j)} + lane] = law_{j}({', '.join(given)})")
         return lines
 
@@ -689,7 +732,8 @@ class _LaneLaws:
         for j in range(parts.n):
             if parts.is_pair(j):
                 text = parts.pair(j)
-                lines.append(f"a{j} = {text if parts.reads_species(j) else f'everywhere({text})'}")
+                is_wide = parts.reads_species(j) or j in parts.varying.rates
+                lines.append(f"a{j} = {text if is_wide else f'everywhere({text})'}")
             elif j in self.kept:
                 lines.append(f"a{j} = load(state, {self.row(j)} + at)")
             else:
@@ -699,7 +743,8 @@ class _LaneLaws:
     def _law_lines(self, j: int) -> list[str]:
         parts = self.parts
         is_custom = parts.is_custom(j)
-        lines, needs = [f"w{j} = everywhere(k{j})"], []
+        weight = f"k{j}" if j in parts.varying.rates else f"everywhere(k{j})"
+        lines, needs = [f"w{j} = {weight}"], []
         for species, count in parts.reactants(j):
             if count:
                 needs.append((species, count))
@@ -717,25 +762,42 @@ class _LaneLaws:
 
 
 def lane_burst_source(
-    network: ReactionArrays, condition: Programs | None = None, width: int = 8
+    network: ReactionArrays,
+    condition: Programs | None = None,
+    width: int = 8,
+    varying: Varying = NOTHING_VARIES,
 ) -> str:
     """Return the text of a module with the function ``burst`` of one network's lanes.
 
     Parameters and limits are those of `burst_source`, and `width` is how many lanes go through a
-    step together, 8 or 16; `run_lane_bursts` calls the function. Laws of operations that lanes have
+    step together, 8 or 16; `run_lane_bursts` calls the function. What varies is read for each lane,
+    all other numbers once, those of the first set. Laws of operations that lanes have
     are computed at every step, the others only where they have changed. Which is which depends on
     the exponents that are 2, 3 or 4 now; the numbers do not.
     """
-    parts = _Reactions(network)
+    parts = _Reactions(network, varying)
     laws = _LaneLaws(parts)
     fixed = [
         f"k{j} = coefficient[{j}]" if parts.is_pair(j) else f"k{j} = factor[{laws.number[j]}]"
         for j in range(parts.n)
+        if j not in varying.rates
+    ]
+    own = [
+        f"k{j} = load(own_coefficient, {j} * LANES + at)"
+        if parts.is_pair(j)
+        else f"k{j} = load(own_factor, {laws.number[j]} * LANES + at)"
+        for j in sorted(varying.rates)
+        if j not in laws.kept
+    ]
+    own += [
+        f"s{parts.n_species + 1 + i} = load(own_parameter, {i} * LANES + at)"
+        for i in sorted(varying.parameters)
     ]
     fixed += parts.values.fixed_lines()
     n, total = parts.n, _total(parts.n)
     step = [
         *(f"s{i} = load(state, {i} * LANES + at)" for i in range(parts.n_species)),
+        *own,
         *laws.lines(),
         *_sum_lines(n),
         "ra, rb = load(stream, at), load(stream, LANES + at)",
@@ -772,7 +834,8 @@ def lane_burst_source(
         step += laws.update_lines(reads, f"({laws.changed(reads)}) << np.uint64(at)")
     good = [*(f"(a{j} >= 0.0)" for j in laws.number), f"({total} < INF)"]
     step += [f"fault |= bits(~({' & '.join(good)})) << np.uint64(at)"]
-    condition_lines, condition_functions, condition_fixed = _lane_condition(network, condition)
+    found = _lane_condition(parts, network, condition)
+    condition_lines, condition_functions, condition_fixed = found
     step += condition_lines
     loop = [
         "n_done += 1",
@@ -805,12 +868,19 @@ def lane_burst_source(
 
 
 def _lane_condition(
-    network: ReactionArrays, condition: Programs | None
+    parts: _Reactions, network: ReactionArrays, condition: Programs | None
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the lines that find where the condition holds, functions and fixed values for them."""
     if condition is None or condition.start.size < 2:
         return [], [], []
-    values = _Values("h", "condition_constant", network.parameters, condition.constant)
+    values = _Values(
+        "h",
+        "condition_constant",
+        network.parameters,
+        condition.constant,
+        parts.varying.parameters,
+        parts.n_species + 1,
+    )
     name = values.add(_program_steps(condition, 0))
     fixed = values.fixed_lines()
     if not values.reads[name]:
@@ -821,7 +891,7 @@ def _lane_condition(
         return [*lines, f"hits |= (bits({name} != 0.0) & went_here) << np.uint64(at)"], [], fixed
     arguments = values.fixed_arguments([name])
     species = sorted(values.reads[name])
-    given = [*arguments, *(f"state[{i} * LANES + lane]" for i in species)]
+    given = [*arguments, *(parts.place(f"s{i}") for i in species)]
     function = ["", "", "@inlined"]
     function += [f"def holds({', '.join([*arguments, *(f's{i}' for i in species)])}):"]
     function += [f"    {line}" for line in [*values.lines_for([name]), f"return {name} != ZERO"]]

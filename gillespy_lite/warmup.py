@@ -13,7 +13,10 @@ from .ensembles import ensemble
 from .kernels.jit import n_compiled
 from .master_equation import first_passage, solve_master_equation
 from .methods import METHODS, StochasticMethod
+from .multilevel_estimation import multilevel
+from .precision import controlled_mean, difference
 from .progress import no_notice_of_compilation
+from .scans import scan
 from .simulation import simulate
 
 __all__ = ["Warmed", "warm_up"]
@@ -59,6 +62,14 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         network = parse_network(_RATE_LAWS)
         yield "master equation: probabilities", partial(solve_master_equation, network, 1.0)
         yield "master equation: first passage", partial(first_passage, network, "A >= 6")
+        yield (
+            "multilevel Monte Carlo",
+            partial(multilevel, network, 0.1, tolerance=1.0, levels=[4], rng=1, threads=1),
+        )
+        yield "control variates", partial(controlled_mean, network, 0.1, "A", 2, rng=1)
+        sets = {"A": [2, 3]}
+        yield "parameter scans", partial(scan, network, sets, 0.1, 16, method="direct", rng=1)
+        yield "coupled pairs", partial(difference, network, {"A": 4}, 0.1, "A", 2, rng=1)
 
 
 def warm_up(
@@ -69,7 +80,8 @@ def warm_up(
     Parameters
     ----------
     everything : bool, optional
-        Those of all methods, of rates that move between events and of the master equation;
+        Those of all methods, of rates that move between events, of the master equation, of
+        multilevel Monte Carlo, of control variates, of differences and of scans;
         otherwise those of the default method and of statistics.
     report : callable, optional
         Called with each `Warmed` as soon as it is known.

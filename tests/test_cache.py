@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -443,6 +445,66 @@ def test_folder_that_is_read_only_costs_one_warning(tmp_path):
     folder.chmod(0o500)
     answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(folder))
     assert len(answer["warnings"]) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of its own, which holds 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("this system does not let this user mount a disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_costs_one_warning(small_disk):
+    (small_disk / "filling").write_bytes(b"x" * 50_000)
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(small_disk))
+    assert (answer["hits"], answer["misses"]) == (0, 2)
+    assert len(answer["warnings"]) == 1
+    assert "No space left on device" in answer["warnings"][0]
+    # Nothing half written stays behind.
+    assert not list(small_disk.rglob("*.nbc"))
+
+
+def test_a_disk_that_is_read_only_still_gives_its_kernels(small_disk, filled):
+    # Another one than `small_disk` was, large enough for the kernels.
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    shutil.copytree(filled / "gillespy_lite", small_disk / "gillespy_lite")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(small_disk))
+    assert (answer["hits"], answer["misses"], answer["warnings"]) == (2, 0, [])
+    # And one that it does not have is compiled.
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    for path in small_disk.rglob("*fill_moments*"):
+        path.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    answer = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(small_disk))
+    assert (answer["hits"], answer["misses"]) == (1, 1)
+    assert len(answer["warnings"]) == 1
+    assert "Read-only file system" in answer["warnings"][0]
+
+
+def test_processes_that_start_together_on_an_empty_cache_fill_it_together(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(
+                lambda _: run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(tmp_path)), range(2)
+            )
+        )
+    for answer in answers:
+        assert answer["warnings"] == []
+        assert answer["hits"] + answer["misses"] == 2
+    assert sum(answer["misses"] for answer in answers) >= 2
+    after = run_python(TWO_KERNELS, GILLESPY_LITE_CACHE_DIR=str(tmp_path))
+    assert (after["hits"], after["misses"], after["warnings"]) == (2, 0, [])
+    assert not list(tmp_path.rglob("*.tmp*"))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="homes are found otherwise")

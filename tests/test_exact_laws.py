@@ -713,7 +713,10 @@ SAME_LAW = [
 
 
 # Partial propensities put mass action and laws into different places of their sums.
-@pytest.mark.parametrize("method", [one for one in EXACT if one != "partial_propensity"])
+# Two methods treat laws in another way than mass action, with other draws.
+@pytest.mark.parametrize(
+    "method", [one for one in EXACT if one not in ("partial_propensity", "rejection")]
+)
 @pytest.mark.parametrize(("mass_action", "law"), SAME_LAW)
 def test_a_rate_law_that_says_mass_action_gives_the_same_paths(method, mass_action, law):
     head = "species X = 40, Y = 5\n0 -> X @ 7\nY <-> 0 @ 0.2, 2\n"

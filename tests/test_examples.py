@@ -28,6 +28,7 @@ CHECKS = {
     "oscillator.py": (r"rate equations: +(\S+)", 125, 1),
     "other_peoples_models.py": (r"D is (\S+) per volume", 100, 0),
     "parameter_scan.py": (r" 0\.50 +(\S+)", 4.75, 0.25),
+    "precise_epidemic.py": (r"after 60 days +(\S+)", 4051.1, 4.0),
     "sir_fit.py": (r"beta    = (\d\.\d+),", 0.3059, 0.002),
     "stochastic_against_deterministic.py": (r"flipped: (\S+)", 0.5, 0.065),
     "vilar_ensemble.py": (r"\n +20 +\S+ +\S+ +(\S+)", 286.3, 12),

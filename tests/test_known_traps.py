@@ -458,7 +458,8 @@ def kept_propensities(plan, walker) -> tuple[np.ndarray | None, float]:
         return np.diff(walker.reals[:n], prepend=0.0), walker.reals[n - 1]
     if like_direct or plan.method.name == "partial_propensity":
         return None, walker.reals[0]
-    if plan.method.name == "composition_rejection":
+    if plan.method.name in ("composition_rejection", "rejection"):
+        # In intervals of a point, which these are, bounds are propensities.
         return walker.reals[: 4 * n : 4], walker.reals[: 4 * n : 4].sum()
     return walker.reals[:n], walker.reals[:n].sum()
 

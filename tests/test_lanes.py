@@ -400,17 +400,18 @@ def test_every_operation_of_lanes_gives_the_bits_of_single_programs(operation):
             for row in range(2):
                 single_state[row] = state[row * LANES + lane]
             found[lane] = evaluate_program(
-                programs, np.int64(0), single_state, parameters, 0.0, single_stack
+                programs, np.int64(0), single_state, parameters[lane:], 0.0, single_stack
             )
 
     rng = np.random.default_rng(code)
-    for parameter in (2.0, 3.0, 4.0, 0.5, -1.0, 0.0, np.nan):
+    numbers = (2.0, 3.0, 4.0, 0.5, -1.0, 0.0, np.nan)
+    # The same parameter in all lanes, as in an ordinary run; and others in each, as in a scan.
+    for parameters in (*(np.full(LANES, one) for one in numbers), rng.choice(numbers, LANES)):
         for scale in (1.0, 30.0):
             state = np.concatenate([rng.uniform(-1, 2, 2 * LANES) * scale, np.ones(LANES)])
             state[: 2 * LANES : 3] = np.round(state[: 2 * LANES : 3])
             stack, found = np.zeros(4 * LANES), np.zeros(LANES)
-            values = np.array([parameter])
-            run(program, state, values, stack, np.zeros(3), np.zeros(3), np.zeros(4), found)
+            run(program, state, parameters, stack, np.zeros(3), np.zeros(3), np.zeros(4), found)
             assert np.array_equal(stack[:LANES], found, equal_nan=True)
 
 
@@ -581,8 +582,8 @@ MUTANTS = {
         "ones(goes | ~goes) - 1 ",
     ),
     "a lane that is refilled keeps its stream": (
-        "seed_stream(request.key, first_index + row, walker.seed)",
-        "seed_stream(request.key, first_index + row % LANES, walker.seed)",
+        "seed_stream(key, number - own * network.rows_per_set, walker.seed)",
+        "seed_stream(key, first_index + row % LANES, walker.seed)",
     ),
     "a lane that is held draws on": (
         "store(stream, 0, select(goes, t0, s0))",

@@ -44,10 +44,12 @@ LAYERS = [
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
-        *["method_choice", "engines", "run_plan"],
-        *["gathering", "crews", "run_orders", "stores", "portion_runs"],
-        *["rate_equation_runs", "simulation", "ensembles", "ode_rnn", "moments", "master_equation"],
-        *["certification", "warmup"],
+        *["method_pilot", "method_choice", "engines", "run_plan"],
+        *["gathering", "crews", "run_orders"],
+        *["portion_tasks", "worker_pools", "executors"],
+        *["stores", "stored_deliveries", "portion_runs"],
+        *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],
+        *["master_equation", "certification", "multilevel_estimation", "scans", "warmup"],
     ],
     ["models", "plotting"],
     ["explanation", "store_commands", "cli", "__main__"],
@@ -73,6 +75,8 @@ FACADES = {
     ("results", "EnsembleStatistics.plot", "plotting"),
     ("results", "Distribution.plot", "plotting"),
     ("results", "FirstPassage.plot", "plotting"),
+    ("results", "Scan.plot", "plotting"),
+    ("scans", "SobolIndices.plot", "plotting"),
     ("results", "Distribution._expression", "dsl"),
     ("results", "Distribution.sample", "randomness"),
     ("moments", "MeansOverTime.plot", "plotting"),
@@ -84,12 +88,13 @@ FACADES = {
     ("results", "Ensemble.replay", "ensembles"),
     ("results", "Ensemble.certify", "certification"),
     ("certification", "Certificate.plot", "plotting"),
+    ("multilevel_estimation", "MultilevelEstimate.plot", "plotting"),
 }
 
 # Loaded where they are used: each costs more than the package itself.
 LATE = {
     *{"scipy", "matplotlib", "pandas", "xarray", "sympy", "tqdm", "torch", "jax"},
-    *{"libsbml", "antimony", "gillespy2", "zarr", "netCDF4", "pyarrow"},
+    *{"libsbml", "antimony", "gillespy2", "distributed", "zarr", "netCDF4", "pyarrow"},
 }
 
 

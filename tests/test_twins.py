@@ -25,7 +25,7 @@ from gillespy_lite.compilation import compile_expressions, compile_network, comp
 from gillespy_lite.dsl import parse_expression
 from gillespy_lite.kernels import random as streams
 from gillespy_lite.kernels import sum_tree
-from gillespy_lite.kernels.indexed_heap import build_heap, move_to_place
+from gillespy_lite.kernels.indexed_heap import Heap, build_heap, move_to
 from gillespy_lite.kernels.intervals import program_range
 from gillespy_lite.kernels.programs import OPERATION_CODES, evaluate_program
 from gillespy_lite.kernels.rate_equations import fill_rate_derivatives, fill_rates
@@ -570,38 +570,39 @@ def test_the_nodes_listed_for_an_event_bring_the_tree_up_to_date():
 # ---- The heap -----------------------------------------------------------------------------------
 
 
-def assert_is_heap(heap, place, key) -> None:
-    n = heap.size
-    assert sorted(heap.tolist()) == list(range(n))
-    assert (place[heap] == np.arange(n)).all()
+def assert_is_heap(heap: Heap, times) -> None:
+    n = heap.time.size
+    assert sorted(heap.reaction.tolist()) == list(range(n))
+    assert (heap.place[heap.reaction] == np.arange(n)).all()
+    assert np.array_equal(heap.time[heap.place], times)
     for slot in range(1, n):
-        assert key[heap[(slot - 1) // 2]] <= key[heap[slot]]
+        assert heap.time[(slot - 1) // 4] <= heap.time[slot]
 
 
-KEYS = st.one_of(st.floats(0.0, 100.0), st.just(np.inf), st.sampled_from([1.0, 2.0]))
+TIMES = st.one_of(st.floats(0.0, 100.0), st.just(np.inf), st.sampled_from([1.0, 2.0]))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
-    keys=st.lists(KEYS, min_size=1, max_size=80),
-    changes=st.lists(st.tuples(st.integers(0, 79), KEYS), max_size=40),
+    times=st.lists(TIMES, min_size=1, max_size=80),
+    changes=st.lists(st.tuples(st.integers(0, 79), TIMES), max_size=40),
 )
-def test_the_heap_is_in_order_after_building_and_after_every_change(keys, changes):
-    key = np.array(keys)
-    heap, place = np.zeros(key.size, dtype=np.int64), np.zeros(key.size, dtype=np.int64)
-    build_heap(heap, place, key)
-    assert_is_heap(heap, place, key)
-    for reaction, value in changes:
-        reaction %= key.size
-        key[reaction] = value
-        move_to_place(heap, place, key, reaction)
-        assert_is_heap(heap, place, key)
-        assert key[heap[0]] == key.min()
+def test_the_heap_is_in_order_after_building_and_after_every_change(times, changes):
+    times = np.array(times)
+    heap = Heap(times.copy(), *np.zeros((2, times.size), dtype=np.int64))
+    build_heap(heap)
+    assert_is_heap(heap, times)
+    for reaction, time in changes:
+        reaction %= times.size
+        times[reaction] = time
+        move_to(heap, reaction, time)
+        assert_is_heap(heap, times)
+        assert heap.time[0] == times.min()
 
 
 def test_building_an_empty_heap_does_nothing():
     nothing = np.zeros(0, dtype=np.int64)
-    build_heap(nothing, nothing, np.zeros(0))
+    build_heap(Heap(np.zeros(0), nothing, nothing))
     assert nothing.size == 0
 
 

@@ -12,6 +12,7 @@ from .propensities import fire
 from .walking import (
     ALL_DONE,
     BAD_PROPENSITY,
+    BOUND_BROKEN,
     BUDGET_SPENT,
     COMPLETE,
     EVENT_LIMIT,
@@ -46,7 +47,8 @@ def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., A
         Brings the method's workspace up to date after `fired` (or, for `n_reactions`, from
         scratch); returns a reaction whose propensity is not a number >= 0, or -1.
     propose : compiled function (network, walker, time) -> (float, int)
-        Returns when the next event happens and which reaction it is; (inf, -1) if none ever.
+        Returns when the next event happens and which reaction it is; (inf, -1) if none ever; a
+        present time and -2 - reaction if the propensity of a reaction is outside its bounds.
     """
 
     def run(network, request, walker, output, first_index, budget):
@@ -71,6 +73,10 @@ def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., A
                     outcome = BAD_PROPENSITY
                     break
                 next_time, reaction = propose(network, walker, time)
+                if reaction < -1:
+                    counter[TROUBLE] = -2 - reaction
+                    outcome = BOUND_BROKEN
+                    break
                 if times[n_recorded] < next_time:
                     n_recorded = record_until(
                         request, walker, parameters, output, row, n_recorded, next_time

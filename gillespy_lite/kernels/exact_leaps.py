@@ -52,11 +52,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import GENERAL, PAIR
+from .arrays import PAIR
 from .binomial import binomial
 from .intervals import program_range
 from .jit import apart, inlined
-from .propensities import fire, law_propensity, law_weight, pair_propensity
+from .propensities import fire, law_propensity, pair_propensity
+from .propensity_bounds import law_bounds, pair_bounds
 from .random import exponential, poisson, uniform
 from .references import refer
 from .walking import (
@@ -184,26 +185,6 @@ def _fill_slopes(network, walker, leap):
                 slope[i] += value / max(np.float64(state[i]), 1.0)
 
 
-@apart
-def _law_bounds(network, walker, leap, reaction, time):
-    """Return bounds in the box of a propensity that is not PAIR; nan where it may be none."""
-    least_weight = law_weight(network, reaction, leap.low)
-    most_weight = law_weight(network, reaction, leap.high)
-    if network.form[reaction] == GENERAL or most_weight == 0.0:
-        return least_weight, most_weight
-    half = walker.stack.size // 2
-    low_stack, high_stack = walker.stack[:half], walker.stack[half:]
-    lower, upper = program_range(
-        network.laws, reaction, leap.low, leap.high, network.parameters, time, time,
-        low_stack, high_stack,
-    )  # fmt: skip
-    if not 0.0 <= lower <= upper < np.inf:
-        return np.nan, np.nan
-    # Weights and programs are not negative and products round in order, so the product of bounds
-    # is a bound of the product. A weight is at most its value at the upper corner.
-    return least_weight * lower, most_weight * upper
-
-
 @inlined
 def _burden(network, leap, reaction, mean, length, margin):
     # About how many points the box that this reaction needs would bring into doubt.
@@ -264,11 +245,9 @@ def _fill_bounds(network, walker, leap, time):
     in_doubt, critical = 0.0, 0.0
     for reaction in range(network.form.size):
         if network.form[reaction] == PAIR:
-            # At 0 molecules of 2 A the formula gives -0.0.
-            least = max(pair_propensity(network, reaction, leap.low), 0.0)
-            most = max(pair_propensity(network, reaction, leap.high), 0.0)
+            least, most = pair_bounds(network, reaction, leap.low, leap.high)
         else:
-            least, most = _law_bounds(network, walker, leap, reaction, time)
+            least, most = law_bounds(network, reaction, leap.low, leap.high, time, walker.stack)
         leap.least[reaction], leap.most[reaction] = least, most
         if leap.critical[reaction] != 0:
             critical += most

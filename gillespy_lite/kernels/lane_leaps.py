@@ -66,12 +66,11 @@ from .lanes import (
     LaneWalker,
     attend,
     begin,
-    choose_and_fire,
-    fill_cumulative,
     fill_laws,
     find_hits,
     finish_lane,
     law_values,
+    make_events,
     record_lane,
     start_lane,
 )
@@ -215,7 +214,7 @@ def _fill_law_bounds(network, walker, epsilon):
     lanes, state, bounds = network.lanes, walker.lanes.state, walker.bounds
     for species in range(lanes.n_species):
         fill(bounds, species * LANES, 0.0)
-    for law in range(lanes.factor.size):
+    for law in range(lanes.scaled.size):
         value = load(walker.lanes.cumulative, network.law_reaction[law] * LANES)
         for k in range(network.law_species_start[law], network.law_species_start[law + 1]):
             at = network.law_species[k] * LANES
@@ -285,7 +284,7 @@ def _largest_steps(network, walker, epsilon):
             bound = _order_bounds(
                 count, network.highest_order[species], network.highest_count[species]
             )
-        if lanes.factor.size > 0:
+        if lanes.scaled.size > 0:
             steepness = load(walker.bounds, species * LANES)
             bound = select(steepness > bound, steepness, bound)
         allowed = epsilon * count / bound
@@ -319,11 +318,12 @@ def _leap(network, request, walker, far):
     # Idle lanes have -inf for their next grid time.
     ready = (load(walker.burst, 0) == 0.0) & (time < grid_time)
     fault = _NO_BITS
-    if lanes.factor.size > 0:
+    if lanes.scaled.size > 0:
         fault = fill_laws(far[0].lanes, far[2].lanes)
     total, partnerless = everywhere(0.0), lanes.n_species * LANES
     for reaction in range(lanes.n_reactions):
-        value = lanes.coefficient[reaction] * load(state, lanes.first[reaction])
+        rate_constant = load(inner.coefficient, reaction * LANES)
+        value = rate_constant * load(state, lanes.first[reaction])
         if lanes.second[reaction] != partnerless:
             value = value * (load(state, lanes.second[reaction]) - lanes.shift[reaction])
         total = total + value
@@ -338,7 +338,7 @@ def _leap(network, request, walker, far):
         critical_total, largest = everywhere(0.0), everywhere(fixed_step)
     else:
         critical_total = _fill_calm(network, walker, request.options[CRITICAL_COUNT])
-        if lanes.factor.size > 0:
+        if lanes.scaled.size > 0:
             _fill_law_bounds(far[0], far[2], epsilon)
         largest = _largest_steps(network, walker, epsilon)
     limit = load(walker.limit, 0)
@@ -417,40 +417,6 @@ def _leap(network, request, walker, far):
     store(stream, 2 * LANES, select(tries, t2, s2))
     store(stream, 3 * LANES, select(tries, t3, s3))
     return bits(leaps), bits(ends), fault & bits(ready)
-
-
-@inlined
-def _single_event(network, request, walker, far):
-    """Make an event in the lanes that are in a burst, as `run_lanes` does.
-
-    Returns
-    -------
-    went, fault : word
-    """
-    inner = walker.lanes
-    stream, burst = inner.stream, load(walker.burst, 0)
-    fault = fill_cumulative(network.lanes, inner, (far[0].lanes, far[1], far[2].lanes))
-    s0, s1 = load(stream, 0), load(stream, LANES)
-    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
-    word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
-    waiting = random_exponential(word)
-    word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
-    total, time = load(inner.total, 0), load(inner.time, 0)
-    next_time = time + waiting / total
-    n_events = load(inner.n_events, 0)
-    goes = (next_time <= load(inner.grid_time, 0)) & (n_events != request.max_events)
-    goes = goes & (burst > 0.0)
-    target = select(goes, random_uniform(word) * total, -1.0)
-    store(inner.next_time, 0, next_time)
-    store(inner.time, 0, select(goes, next_time, time))
-    store(inner.n_events, 0, n_events + ones(goes))
-    store(walker.burst, 0, select(goes, burst - 1.0, burst))
-    store(stream, 0, select(goes, t0, s0))
-    store(stream, LANES, select(goes, t1, s1))
-    store(stream, 2 * LANES, select(goes, t2, s2))
-    store(stream, 3 * LANES, select(goes, t3, s3))
-    choose_and_fire(network.lanes, inner, target, goes)
-    return bits(goes), fault
 
 
 # ---- Rows ----------------------------------------------------------------------------------------
@@ -550,7 +516,10 @@ def run_leap_lanes(network, request, walker, output, first_index, budget):
             )
         else:
             single = alive & ~leaping
-            went, fault = _single_event(network, request, walker, far)
+            burst = load(walker.burst, 0)
+            goes, fault = make_events(network.lanes, request, inner, far_lanes, burst > 0.0)
+            store(walker.burst, 0, select(goes, burst - 1.0, burst))
+            went = bits(goes)
             if watched:
                 hits = find_hits(far_lanes[0], far_lanes[1], far_lanes[2]) & went
             single, fresh = attend(

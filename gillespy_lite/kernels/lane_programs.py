@@ -127,7 +127,7 @@ def evaluate_lanes(programs, p, state, parameters, stack, scratch):
     state : ndarray
         (n_rows, LANES) float64, flat: row i is species i.
     parameters : ndarray
-        (n_parameters,) float64.
+        (n_parameters, LANES) float64, flat: each lane has its own.
     stack : ndarray
         (depth + 1, LANES) float64, flat; overwritten.
     scratch : ndarray
@@ -141,7 +141,7 @@ def evaluate_lanes(programs, p, state, parameters, stack, scratch):
             store(stack, top * LANES, load(state, argument * LANES))
         elif code == codes.PARAMETER:
             top += 1
-            fill(stack, top * LANES, parameters[argument])
+            store(stack, top * LANES, load(parameters, argument * LANES))
         elif code == codes.CONSTANT:
             top += 1
             fill(stack, top * LANES, programs.constant[argument])

@@ -28,6 +28,7 @@ __all__ = [
     "LANES",
     "absolute",
     "as_double",
+    "as_reals",
     "as_words",
     "bits",
     "everywhere",
@@ -353,6 +354,11 @@ def as_double(words):
     return words.view(np.float64)
 
 
+def as_reals(wholes):
+    """Return whole numbers as doubles, rounded to the nearest."""
+    return wholes.astype(np.float64)
+
+
 def as_words(reals):
     """Return the bits of doubles."""
     return reals.view(np.uint64)
@@ -402,7 +408,12 @@ def _emit_ones(builder: Any, lanes: Lanes, value: Any) -> Any:
     return builder.zext(value, _vector(lanes.of_kind("whole")))
 
 
+def _emit_as_reals(builder: Any, lanes: Lanes, value: Any) -> Any:
+    return builder.sitofp(value, _vector(lanes.of_kind("real")))
+
+
 _unary(absolute, "real", "real", _intrinsic("fabs"))
+_unary(as_reals, "whole", "real", _emit_as_reals)
 _unary(square_root, "real", "real", _intrinsic("sqrt"))
 _unary(as_double, "word", "real", _bits_as("real"))
 _unary(as_words, "real", "word", _bits_as("word"))

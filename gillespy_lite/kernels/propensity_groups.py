@@ -37,9 +37,12 @@ from .random import exponential, uniform
 __all__ = [
     "Groups",
     "arrange",
+    "drawer",
     "fill_ring",
     "group_sizes",
     "groups_of",
+    "is_empty",
+    "n_proposals",
     "proposer",
     "put",
     "update_levels",
@@ -283,8 +286,56 @@ def _fetch_ahead(groups, proposed, half, n_active):
     return np.uint64(groups.member[np.uint64(sooner)])
 
 
+def drawer(fetch: Callable[..., Any]) -> Any:
+    """Return a compiled function that draws the next proposal.
+
+    It takes (network, walker, groups, time), at least one group not being empty, and returns the
+    time of the proposal, its reaction, and its height: uniform from 0 to the bound of the group.
+
+    Parameters
+    ----------
+    fetch : compiled function (network, groups, reaction)
+        Prefetches what an event of a reaction will read.
+    """
+
+    @inlined
+    def draw(network, walker, groups, time):
+        n = network.form.size
+        n_active = np.uint64(groups.tally[N_ACTIVE])
+        half = groups.level[n_active - _ONE]
+        proposed = np.uint64(groups.tally[N_PROPOSED])
+        groups.tally[N_PROPOSED] += 1
+        place = proposed & _LAST
+        time += 0.5 * (groups.waiting[place] / half)
+        target = groups.choice[place] * half
+        groups.waiting[place] = exponential(walker.stream)
+        groups.choice[place] = uniform(walker.stream)
+        if n >= _FEWEST_FETCHED:
+            fetch(network, groups, _fetch_ahead(groups, proposed, half, n_active))
+        k = _find(groups, target, n_active)
+        position = _position(groups, k, target)
+        i = min(np.uint64(position), np.uint64(groups.size[k]) - _ONE)
+        height = (position - np.float64(i)) * (2.0 * groups.unit[k])
+        reaction = np.int64(groups.member[np.uint64(groups.start[k]) + i])
+        return time, reaction, height
+
+    return draw
+
+
+def n_proposals(integers: np.ndarray) -> int:
+    """Return how many proposals a trajectory had, from the integers of its walker."""
+    return int(integers[RING + N_PROPOSED])
+
+
+@inlined
+def is_empty(groups):
+    """Return whether no reaction is proposed any more."""
+    n_active = np.uint64(groups.tally[N_ACTIVE])
+    return n_active == np.uint64(0) or groups.level[n_active - _ONE] <= 0.0
+
+
 def proposer(accepts: Callable[..., Any], fetch: Callable[..., Any]) -> Any:
-    """Return the `propose` of a method with groups.
+    """Return the `propose` of a method in which proposals leave the groups as they are.
 
     Parameters
     ----------
@@ -293,30 +344,15 @@ def proposer(accepts: Callable[..., Any], fetch: Callable[..., Any]) -> Any:
     fetch : compiled function (network, groups, reaction)
         Prefetches what an event of a reaction will read.
     """
+    draw = drawer(fetch)
 
     @inlined
     def propose(network, walker, time):
-        n = network.form.size
-        groups = groups_of(walker, n)
-        n_active = np.uint64(groups.tally[N_ACTIVE])
-        half = groups.level[n_active - _ONE] if n_active > np.uint64(0) else 0.0
-        if half <= 0.0:
+        groups = groups_of(walker, network.form.size)
+        if is_empty(groups):
             return np.inf, np.int64(-1)
         while True:
-            proposed = np.uint64(groups.tally[N_PROPOSED])
-            groups.tally[N_PROPOSED] += 1
-            place = proposed & _LAST
-            time += 0.5 * (groups.waiting[place] / half)
-            target = groups.choice[place] * half
-            groups.waiting[place] = exponential(walker.stream)
-            groups.choice[place] = uniform(walker.stream)
-            if n >= _FEWEST_FETCHED:
-                fetch(network, groups, _fetch_ahead(groups, proposed, half, n_active))
-            k = _find(groups, target, n_active)
-            position = _position(groups, k, target)
-            i = min(np.uint64(position), np.uint64(groups.size[k]) - _ONE)
-            height = (position - np.float64(i)) * (2.0 * groups.unit[k])
-            reaction = np.int64(groups.member[np.uint64(groups.start[k]) + i])
+            time, reaction, height = draw(network, walker, groups, time)
             if accepts(network, walker, groups, reaction, height, time):
                 return time, reaction
 

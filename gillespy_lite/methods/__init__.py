@@ -10,6 +10,7 @@ from .method import Method, StochasticMethod
 from .next_reaction import NextReaction
 from .ode import Ode
 from .partial_propensity import PartialPropensity
+from .rejection import Rejection
 from .tau_leaping import TauLeaping
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "NextReaction",
     "Ode",
     "PartialPropensity",
+    "Rejection",
     "StochasticMethod",
     "TauLeaping",
 ]
@@ -30,7 +32,7 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         *(Direct, FirstReaction, NextReaction, PartialPropensity, CompositionRejection),
-        *(ExactLeaping, TauLeaping),
+        *(Rejection, ExactLeaping, TauLeaping),
         Ode,
     )
 }

@@ -31,17 +31,10 @@ _ONE, _FOUR, _EIGHT = np.uint64(1), np.uint64(4), np.uint64(8)
 _COEFFICIENT, _FIRST, _SECOND = np.uint64(1), np.uint64(6), np.uint64(7)
 
 
-@apart
-def _law_value(network, walker, reaction, time):
-    return state_law_propensity(network, walker, reaction, time)
-
-
 @inlined
-def value_of(network, walker, groups, reaction, time):
+def _pair_value(walker, groups, reaction):
     j = np.uint64(reaction)
     first, second = groups.entry[_EIGHT * j + _FIRST], groups.entry[_EIGHT * j + _SECOND]
-    if first < 0:
-        return _law_value(network, walker, np.int64(reaction), time)
     shift = np.float64(second < 0)
     second = second ^ (second >> np.int32(31))
     state = walker.state
@@ -50,6 +43,13 @@ def value_of(network, walker, groups, reaction, time):
         * np.float64(state[np.uint64(first)])
         * (np.float64(state[np.uint64(second)]) - shift)
     )
+
+
+@inlined
+def value_of(network, walker, groups, reaction, time):
+    if groups.entry[_EIGHT * np.uint64(reaction) + _FIRST] < 0:
+        return state_law_propensity(network, walker, np.int64(reaction), time)
+    return _pair_value(walker, groups, reaction)
 
 
 @apart
@@ -93,8 +93,9 @@ def update(network, walker, fired, time):
         row = network.rows[np.uint64(fired)]
         for i in range(np.uint64(row[ROW_DEPENDENTS])):
             reaction = np.uint64(row[i + np.uint64(ROW_HEAD)])
-            value = value_of(network, walker, groups, reaction, time)
-            if not 0.0 <= value < np.inf:
+            # Networks with rows have no laws.
+            value = _pair_value(walker, groups, reaction)
+            if not value < np.inf:
                 return np.int64(reaction)
             moved |= put(groups, reaction, value)
     else:

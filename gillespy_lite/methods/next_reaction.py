@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..kernels.event_loop import event_kernel
-from ..kernels.indexed_heap import build_heap, move_to_place
+from ..kernels.indexed_heap import Heap, build_heap, first_slot, heap_size, move_to
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
 from ..kernels.propensities import state_propensity
@@ -25,6 +25,15 @@ __all__ = ["NextReaction"]
 _LEAST_ALIVE = 1e-290
 
 
+_first_slot = inlined(first_slot)
+
+
+@inlined
+def _heap_of(walker, n):
+    start = _first_slot(n)
+    return Heap(walker.reals[start : start + n], walker.integers[:n], walker.integers[n : 2 * n])
+
+
 @inlined
 def _fresh_time(walker, value, time):
     return time + exponential(walker.stream) / value if value > _LEAST_ALIVE else np.inf
@@ -35,8 +44,7 @@ def _update_of(value_of: Callable[..., Any]) -> Any:
     @inlined
     def update(network, walker, fired, time):
         n = network.form.size
-        propensities, firing_time = walker.reals[:n], walker.reals[n : 2 * n]
-        heap, place = walker.integers[:n], walker.integers[n : 2 * n]
+        propensities, heap = walker.reals[:n], _heap_of(walker, n)
         for i in range(network.part_start[fired], network.part_start[fired + 1]):
             # What stands in two parts has its new value the second time, and is passed over.
             part = network.part[i]
@@ -48,22 +56,21 @@ def _update_of(value_of: Callable[..., Any]) -> Any:
                 before = propensities[reaction]
                 propensities[reaction] = value
                 if fired == n:
-                    firing_time[reaction] = _fresh_time(walker, value, time)
+                    heap.time[reaction] = _fresh_time(walker, value, time)
                 elif reaction != fired and value != before:
                     if before > _LEAST_ALIVE and value > _LEAST_ALIVE:
                         # What is left of the waiting time shrinks as the propensity grows (eq. 12).
-                        left = firing_time[reaction] - time
-                        firing_time[reaction] = time + (before / value) * left
+                        left = heap.time[heap.place[reaction]] - time
+                        firing_time = time + (before / value) * left
                     else:
                         # A channel that was dead has no waiting time to reuse. A fresh draw is
                         # right because exponential waiting times have no memory.
-                        firing_time[reaction] = _fresh_time(walker, value, time)
-                    move_to_place(heap, place, firing_time, reaction)
+                        firing_time = _fresh_time(walker, value, time)
+                    move_to(heap, reaction, firing_time)
         if fired == n:
-            build_heap(heap, place, firing_time)
+            build_heap(heap)
         elif fired < n:
-            firing_time[fired] = _fresh_time(walker, propensities[fired], time)
-            move_to_place(heap, place, firing_time, fired)
+            move_to(heap, fired, _fresh_time(walker, propensities[fired], time))
         return -1
 
     return update
@@ -74,8 +81,7 @@ def _propose(network, walker, time):
     n = network.form.size
     if n == 0:
         return np.inf, -1
-    first = walker.integers[0]
-    return walker.reals[n + first], first
+    return walker.reals[_first_slot(n)], walker.integers[0]
 
 
 run_next_reaction = event_kernel("next_reaction", _update_of(state_propensity), _propose)
@@ -102,4 +108,4 @@ class NextReaction(ExactMethod):
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return the sizes for propensities and firing times, and for the heap."""
-        return 2 * n_reactions, 2 * n_reactions
+        return heap_size(n_reactions)

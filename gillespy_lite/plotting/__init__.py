@@ -14,6 +14,7 @@ from gillespy_lite.plotting.certificates import plot_certificate
 from gillespy_lite.plotting.distributions import plot_histogram, plot_hitting_times
 from gillespy_lite.plotting.kinds import draw
 from gillespy_lite.plotting.laws import plot_joint_law, plot_law, plot_law_over_time
+from gillespy_lite.plotting.levels import plot_levels
 from gillespy_lite.plotting.moments import plot_moments
 from gillespy_lite.plotting.network_picture import draw_network
 from gillespy_lite.plotting.passages import plot_first_passage
@@ -24,7 +25,8 @@ from gillespy_lite.plotting.paths import (
     plot_path,
     plot_phase,
 )
-from gillespy_lite.results import Distribution, Ensemble, EnsembleStatistics, Trajectory
+from gillespy_lite.plotting.scans import plot_scan, plot_sobol
+from gillespy_lite.results import Distribution, Ensemble, EnsembleStatistics, Scan, Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,11 +43,14 @@ __all__ = [
     "plot_joint_law",
     "plot_law",
     "plot_law_over_time",
+    "plot_levels",
     "plot_moments",
     "plot_overlay",
     "plot_path",
     "plot_phase",
     "plot_result",
+    "plot_scan",
+    "plot_sobol",
 ]
 
 
@@ -78,11 +83,12 @@ KINDS: dict[type, dict[str, Callable[..., Axes]]] = {
         "evolution": plot_law_over_time,
         "network": _draw_network_of,
     },
+    Scan: {"scan": plot_scan, "network": _draw_network_of},
 }
 
 
 def plot_result(
-    result: Trajectory | Ensemble | EnsembleStatistics | Distribution,
+    result: Trajectory | Ensemble | EnsembleStatistics | Distribution | Scan,
     kind: str,
     *,
     ax: Axes | None = None,
@@ -92,7 +98,7 @@ def plot_result(
 
     Parameters
     ----------
-    result : Trajectory, Ensemble, EnsembleStatistics or Distribution
+    result : Trajectory, Ensemble, EnsembleStatistics, Distribution or Scan
         What to draw.
     kind : str
         One of ``KINDS[type(result)]``.

@@ -13,7 +13,9 @@ from .distribution import Distribution
 from .ensemble import Ensemble
 from .first_passage import FirstPassage, SplittingProbabilities
 from .loading import load
+from .precision import PrecisionReport, PrecisionStep, TargetPrecision
 from .provenance import Provenance
+from .scan import Scan
 from .stationary import QuasiStationaryDistribution, StationaryDistribution, SwitchingTimes
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
@@ -23,11 +25,15 @@ __all__ = [
     "Ensemble",
     "EnsembleStatistics",
     "FirstPassage",
+    "PrecisionReport",
+    "PrecisionStep",
     "Provenance",
     "QuasiStationaryDistribution",
+    "Scan",
     "SplittingProbabilities",
     "StationaryDistribution",
     "SwitchingTimes",
+    "TargetPrecision",
     "Trajectory",
     "load",
 ]

@@ -15,6 +15,7 @@ from ..network import Network
 from .columns import Name, RecordedPaths, name_text
 from .files import write_csv
 from .many_trajectories import ManyTrajectories
+from .precision import PrecisionReport
 from .provenance import Provenance
 from .recorded import FloatArray, IntArray, freeze
 from .reductions import check_probabilities, histogram, quantiles, reduce
@@ -63,7 +64,10 @@ class Ensemble(ManyTrajectories, RecordedPaths):
     n_requested : int
         Trajectories asked for.
     stopped : str or None
-        What cut the run short: "timeout", "interrupt" or "error"; None if it is complete.
+        What cut the run short: "timeout", "interrupt" or "error", with ``until=`` also "max_n" or
+        "memory"; None if it is complete.
+    precision : PrecisionReport or None
+        What a run with ``until=`` has reached.
     """
 
     times: FloatArray
@@ -78,6 +82,7 @@ class Ensemble(ManyTrajectories, RecordedPaths):
     n_events: IntArray
     n_requested: int
     stopped: str | None
+    precision: PrecisionReport | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and make them read-only."""

@@ -10,7 +10,9 @@ from ..network import Network
 from .distribution import Distribution
 from .ensemble import Ensemble
 from .files import read_archive
+from .precision import PrecisionReport
 from .provenance import Provenance
+from .scan import Scan
 from .stationary import QuasiStationaryDistribution, StationaryDistribution
 from .statistics import EnsembleStatistics
 from .trajectory import Trajectory
@@ -21,12 +23,14 @@ _SAVED_CLASSES = {
     saved.__name__: saved
     for saved in (
         *(Trajectory, Ensemble, EnsembleStatistics, Distribution),
-        *(StationaryDistribution, QuasiStationaryDistribution),
+        *(StationaryDistribution, QuasiStationaryDistribution, Scan),
     )
 }
 
 
-def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatistics | Distribution:
+def load(
+    path: str | os.PathLike[str],
+) -> Trajectory | Ensemble | EnsembleStatistics | Distribution | Scan:
     """Read a result that was written by ``save``.
 
     Parameters
@@ -36,7 +40,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatis
 
     Returns
     -------
-    Trajectory, Ensemble, EnsembleStatistics or Distribution
+    Trajectory, Ensemble, EnsembleStatistics, Distribution or Scan
         The same arrays, names, network and provenance that were saved.
 
     Raises
@@ -62,6 +66,8 @@ def load(path: str | os.PathLike[str]) -> Trajectory | Ensemble | EnsembleStatis
         contents["provenance"] = Provenance(network=contents["network"], **origin)
         for names in ("species", "observables"):
             contents[names] = tuple(map(str, contents[names]))
+        if contents.get("precision") is not None:
+            contents["precision"] = PrecisionReport.from_json(contents["precision"])
         result = result_class(**contents)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{name!r} does not describe a result: {error}") from error

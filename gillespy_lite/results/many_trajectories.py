@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import Name
+from .precision import PrecisionReport
 from .recorded import FloatArray, Recorded
 from .summaries import Summary, cut_short, first_and_last, listed, method_lines
 
@@ -22,6 +23,7 @@ class ManyTrajectories(Recorded):
     hitting_times: FloatArray
     n_requested: int
     stopped: str | None
+    precision: PrecisionReport | None
 
     if TYPE_CHECKING:  # a property of one, a field of the other
 
@@ -186,6 +188,8 @@ class ManyTrajectories(Recorded):
             lines.append(
                 f"the condition was met in {100 * self.hit_fraction:.4g} % of the trajectories"
             )
+        if self.precision is not None:
+            lines += self.precision.lines()
         table = zip(self.columns, self._statistics_at(row), strict=True)
         rows = [(column, *numbers) for column, numbers in table]
         header = (f"at t = {self.times[row]:g}", "mean", "std", "min", "max")

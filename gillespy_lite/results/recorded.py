@@ -53,6 +53,8 @@ class Recorded:
         origin = {name: it for name, it in vars(self.provenance).items() if name != "network"}
         fields["network"] = self.network.text
         fields["provenance"] = {**origin, "network_digest": self.provenance.network_digest}
+        if fields.get("precision") is not None:
+            fields["precision"] = fields["precision"].to_json()
         write_archive(path, {"kind": type(self).__name__, "fields": fields}, arrays)
 
     def _repr_html_(self) -> str:

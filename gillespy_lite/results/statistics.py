@@ -22,6 +22,7 @@ from .columns import (
 )
 from .files import write_csv
 from .many_trajectories import ManyTrajectories
+from .precision import PrecisionReport
 from .provenance import Provenance
 from .recorded import FloatArray, IntArray, freeze, read_only
 from .reductions import check_probabilities
@@ -67,7 +68,10 @@ class EnsembleStatistics(ManyTrajectories):
     n_requested : int
         Trajectories asked for.
     stopped : str or None
-        What cut the run short: "timeout", "interrupt" or "error"; None if it is complete.
+        What cut the run short: "timeout", "interrupt" or "error", with ``until=`` also "max_n" or
+        "memory"; None if it is complete.
+    precision : PrecisionReport or None
+        What a run with ``until=`` has reached.
     """
 
     times: FloatArray
@@ -85,6 +89,7 @@ class EnsembleStatistics(ManyTrajectories):
     provenance: Provenance
     n_requested: int
     stopped: str | None
+    precision: PrecisionReport | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and make them read-only."""

@@ -24,6 +24,7 @@ __all__ = [
     "labelled_states",
     "long_table",
     "plain_table",
+    "scan_dataset",
     "wide_table",
 ]
 
@@ -115,6 +116,36 @@ def labelled_states(
         coords={"time": times, **{name: ("state", column) for name, column in counts.items()}},
         attrs=attributes,
     )
+
+
+def scan_dataset(
+    axes: Axes | None,
+    parameters: Axes,
+    times: np.ndarray,
+    columns: Sequence[str],
+    numbers: Mapping[str, np.ndarray],
+    provenance: Provenance,
+) -> xarray.Dataset:
+    """Return tables over parameter sets, whose axes are those of a grid or, without, the sets.
+
+    A varied name that is one of the other dimensions or variables is written with "_" behind it.
+    """
+    taken = {"time", "species", "set", *numbers}
+
+    def free(name: str) -> str:
+        return f"{name}_" if name in taken else name
+
+    coordinates: dict[str, object] = {"time": times, "species": list(columns)}
+    if axes is None:
+        dims: tuple[str, ...] = ("set",)
+        coordinates |= {free(name): ("set", values) for name, values in parameters.items()}
+    else:
+        dims = tuple(map(free, axes))
+        coordinates |= {free(name): values for name, values in axes.items()}
+    every = (*dims, "time", "species")
+    variables = {name: (every[: np.ndim(cells)], cells) for name, cells in numbers.items()}
+    xarray = _import_extra("xarray")
+    return xarray.Dataset(variables, coordinates, _attributes(provenance))  # type: ignore[no-any-return]
 
 
 def _attributes(provenance: Provenance) -> dict[str, str]:

@@ -282,7 +282,11 @@ class Store:
             provenance=plan.provenance(),
             n_requested=n,
             stopped=None,
-            **mine,
+            indices=mine["indices"],
+            counts=mine["counts"],
+            values=mine["values"],
+            hitting_times=mine["hitting_times"],
+            n_events=mine["n_events"],
         )
 
     def _statistics(self, plan: RunPlan, portions: Sequence[Range]) -> EnsembleStatistics:

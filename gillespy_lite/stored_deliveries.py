@@ -1,0 +1,122 @@
+"""A run into a store whose trajectories are computed elsewhere: by processes, or on a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from .executors import compute_elsewhere
+from .gathering import Gatherer, Portion, Statistics
+from .run_plan import RunPlan
+from .stores.ranges import Range
+from .stores.writing import StoreWriter
+from .worker_pools import Pool
+
+__all__ = ["deliver_into_store"]
+
+# Most of kept trajectories in a file, as they are in memory.
+_MOST_BYTES = 2**26
+
+
+def deliver_into_store(
+    pool: Pool,
+    plan: RunPlan,
+    histogram_bins: int | None,
+    gatherer: Gatherer,
+    store: StoreWriter,
+    holes: Iterable[tuple[int, int]],
+    *,
+    seconds: Callable[[], float],
+    n_threads: int,
+    chunk_size: int | None,
+    report: Callable[[float], None],
+    timeout: float,
+) -> tuple[BaseException | None, str | None]:
+    """Gather what is missing in a store, and store it.
+
+    Parameters
+    ----------
+    seconds : callable
+        Says how often something is to be stored.
+    others
+        As for `compute_elsewhere`; `holes` are its ranges.
+    """
+    deliveries = _Deliveries(plan, gatherer, store, seconds)
+    done = gatherer.n_complete()
+    try:
+        return compute_elsewhere(
+            pool,
+            plan,
+            histogram_bins,
+            gatherer,
+            n_threads=n_threads,
+            chunk_size=chunk_size,
+            report=lambda n: report(done + n),
+            timeout=timeout,
+            ranges=holes,
+            deliver=deliveries.take,
+        )
+    finally:
+        deliveries.store_all()
+
+
+class _Deliveries:
+    """Portions that came, put into the store together with their neighbours."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        gatherer: Gatherer,
+        store: StoreWriter,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._gatherer, self._store, self._seconds = gatherer, store, seconds
+        columns = len(plan.species) + len(plan.observables)
+        self._most_rows = max(1, _MOST_BYTES // (8 * (plan.times.size * columns + 4)))
+        # Portions that wait, by their first trajectory; of kept ones the arrays are in place.
+        self._waiting: dict[int, tuple[int, Portion]] = {}
+        self._stored_at = time.monotonic()
+
+    def take(self, first: int, last: int, portion: Portion) -> None:
+        """Give a portion to the gatherer, and to the store if it is time to."""
+        self._gatherer.add(portion)
+        if isinstance(self._gatherer, Statistics):
+            # One that was cut short cannot be stored: what is missing in it cannot be added later
+            # without changing the order of the sums.
+            if int(portion["sizes"].sum()) == last - first:
+                self._waiting[first] = (last, portion)
+        else:
+            indices = portion["indices"]
+            for run in np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1):
+                if run.size:
+                    self._waiting[int(run[0])] = (int(run[-1]) + 1, {})
+        if time.monotonic() - self._stored_at >= self._seconds():
+            self.store_all()
+
+    def store_all(self) -> None:
+        """Put what waits into the store."""
+        waiting, self._waiting = sorted(self._waiting.items()), {}
+        self._stored_at = time.monotonic()
+        unit, joined = self._gatherer.unit, list[tuple[Range, list[Portion]]]()
+        for first, (last, portion) in waiting:
+            if joined and joined[-1][0].last == first:
+                before, portions = joined[-1]
+                # Parts of blocks of statistics stay by themselves.
+                if all(edge % unit == 0 for edge in (before.first, first, last)):
+                    joined[-1] = (Range(before.first, last), [*portions, portion])
+                    continue
+            joined.append((Range(first, last), [portion]))
+        for whole, portions in joined:
+            if not isinstance(self._gatherer, Statistics):
+                for start in range(whole.first, whole.last, self._most_rows):
+                    end = min(whole.last, start + self._most_rows)
+                    self._store.put(start, end, self._gatherer.part(start, end).portion())
+            elif len(portions) == 1:
+                self._store.put(whole.first, whole.last, portions[0])
+            else:
+                part = self._gatherer.part(whole.first, whole.last)
+                for portion in portions:
+                    part.add(portion)
+                self._store.put(whole.first, whole.last, part.portion())
