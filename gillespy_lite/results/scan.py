@@ -334,8 +334,8 @@ class Scan(Recorded):
         Returns
         -------
         ndarray, shape (..., n_times, n_columns), or (..., n_times) if `name` is given
-            The first axes are those of `shape`. In molecules for species, or molecules per volume for those that a compartment shows as
-            concentrations; nan in sets without trajectories.
+            The first axes are those of `shape`. In molecules for species, or molecules per volume
+            for those that a compartment shows as concentrations; nan in sets without trajectories.
         """
         return self._statistic("mean", name)
 
@@ -374,7 +374,8 @@ class Scan(Recorded):
         Returns
         -------
         ndarray, shape (..., n_times)
-            The first axes are those of `shape`. If `q` is an array, there is a first axis of length n_q more.
+            The first axes are those of `shape`; if `q` is an array, there is one of length n_q
+            before them.
 
         Raises
         ------
