@@ -333,9 +333,9 @@ class Scan(Recorded):
 
         Returns
         -------
-        ndarray, shape (*shape, n_times, n_columns), or (*shape, n_times) if `name` is given
-            In molecules for species, or molecules per volume for those that a compartment shows as
-            concentrations; nan in sets without trajectories.
+        ndarray, shape (..., n_times, n_columns), or (..., n_times) if `name` is given
+            The first axes are those of `shape`. In molecules for species, or molecules per volume
+            for those that a compartment shows as concentrations; nan in sets without trajectories.
         """
         return self._statistic("mean", name)
 
@@ -373,8 +373,9 @@ class Scan(Recorded):
 
         Returns
         -------
-        ndarray, shape (*shape, n_times)
-            If `q` is an array, there is a first axis of length n_q more.
+        ndarray, shape (..., n_times)
+            The first axes are those of `shape`; if `q` is an array, there is one of length n_q
+            before them.
 
         Raises
         ------
