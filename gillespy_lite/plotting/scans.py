@@ -31,6 +31,8 @@ __all__ = ["plot_scan", "plot_sobol"]
 _STATISTICS = ("mean", "std", "var", "minimum", "maximum", "hit_fraction", "mean_hitting_time")
 # Steps of a geometric series agree to this.
 _SAME = 1e-6
+# Axes with more values than this get round numbers as ticks.
+_MOST_TICKS = 8
 _MOST_CURVES = 7
 
 
@@ -237,6 +239,11 @@ def _label_axis(ax: Axes, which: str, result: Scan, name: str, values: NDArray[A
     getattr(ax, f"set_{which}label")(plain_text(name) + unit)
     if _is_geometric(values):
         getattr(ax, f"set_{which}scale")("log")
+    if values.size <= _MOST_TICKS:
+        # The values themselves: those between them were not run.
+        shown = [f"{value:.4g}" for value in values]
+        getattr(ax, f"set_{which}ticks")(values, shown)
+        getattr(ax, f"set_{which}ticks")([], minor=True)
 
 
 # Of a rate constant, by the number of molecules that its reactions take.
