@@ -228,9 +228,12 @@ class MultilevelEstimate:
 
     def __repr__(self) -> str:
         """Return one line: of what, when, and by how many levels."""
+        n, end = self.times.size, self.times[-1]
+        when = f"at t = {end:g}" if n == 1 else f"{n} times up to {end:g}"
+        levels = f"{len(self.levels)} level" + "s" * (len(self.levels) != 1)
         return (
-            f"<MultilevelEstimate of {listed(self.outputs)}: {self.times.size} times up to "
-            f"{self.times[-1]:g}, {len(self.levels)} levels{cut_short(self.stopped)}>"
+            f"<MultilevelEstimate of {listed(self.outputs)}: {when}, {levels}"
+            f"{cut_short(self.stopped)}>"
         )
 
     def _repr_html_(self) -> str:
