@@ -157,10 +157,15 @@ def test_count_at_a_time_includes_the_event_at_that_time(method):
 # ---- Other arguments -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [0, -3, 2.0, 2.5, True, "3", None, [3], np.float64(3)])
+@pytest.mark.parametrize("n", [0, -3, 2.0, 2.5, True, "3", [3], np.float64(3)])
 def test_number_of_trajectories_must_be_a_whole_number(n):
     with pytest.raises(ValueError, match="n must be a whole number, 1 or more, not"):
         gl.ensemble(BIRTH_DEATH, 1, n, rng=1)
+
+
+def test_a_number_of_trajectories_or_a_precision_must_be_given():
+    with pytest.raises(ValueError, match=r"how many trajectories\? Give n=, or until="):
+        gl.ensemble(BIRTH_DEATH, 1, rng=1)
 
 
 @pytest.mark.parametrize("argument", ["threads", "chunk_size"])
