@@ -18,7 +18,7 @@ from .kernels.arrays import Output
 from .kernels.statistics import add_to_histograms
 from .kernels.walking import COMPLETE
 from .memory import require_memory
-from .moment_tree import Moments, MomentTree, block_moments
+from .moment_tree import BlockTree, Moments, block_moments
 from .results import Ensemble, EnsembleStatistics
 from .run_plan import RunPlan, is_complete
 
@@ -217,7 +217,7 @@ class Statistics:
                 else ""
             ),
         )
-        self._tree = MomentTree(self.unit)
+        self._tree: BlockTree[Moments] = BlockTree(self.unit)
         self._lock = threading.Lock()
         self._buffers: dict[int, Output] = {}
         self._bins = [np.zeros((n_times, n_species, n_bins), np.int64) for _ in range(n_threads)]
@@ -276,7 +276,7 @@ class Statistics:
         Returns
         -------
         dict
-            Moments of m nodes of a `MomentTree`: ``levels``, ``blocks`` and ``sizes`` (m,) int64,
+            Moments of m nodes of a `BlockTree`: ``levels``, ``blocks`` and ``sizes`` (m,) int64,
             the last in trajectories; ``means``, ``minima``, ``maxima`` (m, n_times, k) and
             ``comoments`` (m, n_times, k, k) float64. ``bin_counts`` (n_times, n_species, n_bins)
             and ``bin_widths`` (n_times, n_species) int64. With ``stop_when`` also ``indices`` and

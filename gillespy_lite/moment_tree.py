@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
 from .kernels.statistics import fill_moments
 
-__all__ = ["MomentTree", "Moments", "block_moments"]
+__all__ = ["BlockTree", "Moments", "block_moments"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,18 @@ def block_moments(counts: np.ndarray, values: np.ndarray, chosen: np.ndarray) ->
     return moments
 
 
-class MomentTree:
-    """Joins blocks pairwise: 0 with 1, 2 with 3, then those pairs, and so on.
+class Joinable(Protocol):
+    """What is known of some trajectories, and can be joined with what is known of others."""
+
+    def joined(self, other: Self) -> Self:
+        """Return what is known of both."""
+
+
+T = TypeVar("T", bound=Joinable)
+
+
+class BlockTree(Generic[T]):
+    """Joins what is known of blocks pairwise: 0 with 1, 2 with 3, then those pairs, and so on.
 
     Blocks may come in any order, also as nodes of another tree; the sums are the same to the last
     bit, and about log2 of the number of blocks are held at a time. Parts of blocks stay apart, and
@@ -70,38 +81,38 @@ class MomentTree:
 
     def __init__(self, unit: int = 1) -> None:
         self._unit = unit  # trajectories in a block
-        self._nodes: dict[tuple[int, int], Moments] = {}
-        self._parts: dict[int, Moments] = {}
+        self._nodes: dict[tuple[int, int], T] = {}
+        self._parts: dict[int, T] = {}
 
-    def add(self, block: int, moments: Moments, level: int = 0) -> None:
-        """Add the moments of one block, or of a pair, a pair of pairs, ...; counted from 0."""
+    def add(self, block: int, known: T, level: int = 0) -> None:
+        """Add what is known of a block, or of a pair, a pair of pairs, ...; counted from 0."""
         if (level, block) in self._nodes:
             raise ValueError(f"block {block} of level {level} was added before")
         while (sibling := self._nodes.pop((level, block ^ 1), None)) is not None:
-            moments = sibling.joined(moments) if block & 1 else moments.joined(sibling)
+            known = sibling.joined(known) if block & 1 else known.joined(sibling)
             level, block = level + 1, block >> 1
-        self._nodes[level, block] = moments
+        self._nodes[level, block] = known
 
-    def add_part(self, first: int, moments: Moments) -> None:
-        """Add the moments of trajectories that are no whole block; `first` is one of them."""
+    def add_part(self, first: int, known: T) -> None:
+        """Add what is known of trajectories that are no whole block; `first` is one of them."""
         if first in self._parts:
             raise ValueError(f"the part of a block from trajectory {first} on was added before")
-        self._parts[first] = moments
+        self._parts[first] = known
 
-    def nodes(self) -> list[tuple[int, int, Moments]]:
-        """Return what there is as (level, block, moments); a part as (-1, first, moments)."""
+    def nodes(self) -> list[tuple[int, int, T]]:
+        """Return what there is as (level, block, known); a part as (-1, first, known)."""
         nodes = [(level, block, one) for (level, block), one in self._nodes.items()]
         nodes += [(-1, first, one) for first, one in self._parts.items()]
         return sorted(nodes, key=self._place)
 
-    def total(self) -> Moments | None:
-        """Return the moments of all blocks, or None when there were none."""
-        total: Moments | None = None
-        for _, _, moments in self.nodes():
-            total = moments if total is None else total.joined(moments)
+    def total(self) -> T | None:
+        """Return what is known of all blocks, or None when there were none."""
+        total: T | None = None
+        for _, _, known in self.nodes():
+            total = known if total is None else total.joined(known)
         return total
 
-    def _place(self, node: tuple[int, int, Moments]) -> int:
+    def _place(self, node: tuple[int, int, T]) -> int:
         """Return the number of a node's first trajectory."""
         level, block, _ = node
         return block if level < 0 else (block << level) * self._unit

@@ -22,7 +22,7 @@ from gillespy_lite.kernels.walking import (
     IN_TROUBLE,
     N_BUFFERED,
 )
-from gillespy_lite.moment_tree import MomentTree, block_moments
+from gillespy_lite.moment_tree import BlockTree, block_moments
 from gillespy_lite.run_plan import RunPlan, plan_run
 from gillespy_lite.version import STREAM_VERSION
 
@@ -123,7 +123,7 @@ def test_moments_of_blocks_are_joined_in_one_order_however_they_come(n_blocks):
     blocks = [block_moments(np.empty((*x.shape[:2], 0), np.int64), x, every(x)) for x in samples]
 
     def total(order: Any) -> Any:
-        tree, most = MomentTree(), 0
+        tree, most = BlockTree(), 0
         for block in order:
             tree.add(int(block), blocks[block])
             most = max(most, len(tree._nodes))

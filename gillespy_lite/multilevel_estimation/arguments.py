@@ -22,7 +22,6 @@ __all__ = [
     "Targets",
     "check_end_times",
     "check_levels",
-    "check_max_time",
     "check_targets",
     "refuse_what_moves",
     "shown_targets",
@@ -57,16 +56,6 @@ def check_end_times(t: Any) -> FloatArray:
             "estimates after it, or an end time alone"
         )
     return times
-
-
-def check_max_time(max_time: Any) -> float:
-    """Return the time limit in seconds, infinite if there is none."""
-    if max_time is None:
-        return math.inf
-    is_number = isinstance(max_time, int | float | np.number) and not isinstance(max_time, bool)
-    if not is_number or not float(max_time) >= 0.0:
-        raise ValueError(f"max_time must be a number of seconds, 0 or more, not {max_time!r}")
-    return float(max_time)
 
 
 def refuse_what_moves(compiled: CompiledNetwork) -> None:

@@ -17,13 +17,12 @@ from ..progress import Progress, reporter
 from ..randomness import take_entropy
 from ..rate_laws import Expression
 from ..results import Provenance
-from ..run_plan import check_whole
+from ..run_plan import check_timeout, check_whole
 from ..version import STREAM_VERSION, __version__
 from ..workers import cores
 from .arguments import (
     check_end_times,
     check_levels,
-    check_max_time,
     check_targets,
     refuse_what_moves,
     shown_targets,
@@ -155,7 +154,7 @@ def multilevel(
     targets = check_targets(chosen, tolerance, relative_tolerance)
     steps = None if levels is None else check_levels(levels)
     n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
-    limit = check_max_time(max_time)
+    limit = check_timeout(max_time, "max_time")
     entropy = take_entropy(rng, seed)
     ladder = (
         Ladder(compiled, times, chosen)

@@ -26,10 +26,11 @@ from ..kernels.coupled_leaps import PairOutput, run_exact_pairs, run_leap_pairs
 from ..kernels.jit import is_loaded
 from ..kernels.lane_vectors import LANES
 from ..kernels.walking import ALL_DONE, BAD_PROPENSITY, COMPLETE, OVERFLOW
+from ..moment_tree import BlockTree
 from ..results import Ensemble
 from ..run_plan import plan_run
 from .levels import EXACT, EXACT_PAIR, LEAP, Ladder, Rung
-from .sums import LevelSums, SumTree
+from .sums import LevelSums
 from .work import Prices
 
 __all__ = ["Sampler", "Samples"]
@@ -47,7 +48,7 @@ class Samples:
     rung: Rung
     n_rows: int  # of a block
     n_blocks: int = 0  # asked for so far
-    tree: SumTree = field(default_factory=SumTree)
+    tree: BlockTree[LevelSums] = field(default_factory=BlockTree)
 
     @property
     def sums(self) -> LevelSums | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LevelSums", "SumTree"]
+__all__ = ["LevelSums"]
 
 FloatArray = NDArray[np.float64]
 
@@ -131,25 +131,3 @@ def _joined(
         mean + apart * (other_n / total),
         squares + other_squares + apart * apart * (n * other_n / total),
     )
-
-
-class SumTree:
-    """Joins blocks pairwise: 0 with 1, 2 with 3, then those pairs, whatever order they come in."""
-
-    def __init__(self) -> None:
-        self._nodes: dict[tuple[int, int], LevelSums] = {}
-
-    def add(self, block: int, sums: LevelSums) -> None:
-        """Add one block, counted from 0."""
-        height = 0
-        while (sibling := self._nodes.pop((height, block ^ 1), None)) is not None:
-            sums = sibling.joined(sums) if block & 1 else sums.joined(sibling)
-            height, block = height + 1, block >> 1
-        self._nodes[height, block] = sums
-
-    def total(self) -> LevelSums | None:
-        """Return the moments of all blocks, or None if there are none."""
-        total: LevelSums | None = None
-        for key in sorted(self._nodes, key=lambda key: key[1] << key[0]):
-            total = self._nodes[key] if total is None else total.joined(self._nodes[key])
-        return total

@@ -14,7 +14,7 @@ from ..kernels.arrays import Output
 from ..kernels.set_statistics import fill_set_moments, scratch_size
 from ..kernels.statistics import add_to_histograms
 from ..memory import require_memory
-from ..moment_tree import MomentTree, block_moments
+from ..moment_tree import BlockTree, Moments, block_moments
 from ..results import Ensemble, EnsembleStatistics
 from ..run_plan import RunPlan, is_complete
 
@@ -178,7 +178,8 @@ class SetStatistics(SetStore):
 
     def _take_blocks(self, own: int, output: Output, start: int) -> None:
         """Reduce the rows of a set of more than one block."""
-        tree, complete = MomentTree(self._unit), is_complete(output.outcome)
+        tree: BlockTree[Moments] = BlockTree(self._unit)
+        complete = is_complete(output.outcome)
         for first in range(0, self.n, self._unit):
             rows = slice(start + first, start + min(first + self._unit, self.n))
             chosen = np.flatnonzero(complete[rows])
