@@ -8,13 +8,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from .crews import Crew
 from .errors import IncompleteWarning, Interrupted, MethodError
-from .executors import compute_elsewhere
-from .gathering import Gatherer, Paths, Statistics
+from .gathering import Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
-from .portion_runs import run_into_store
+from .portion_jobs import TrajectoryJob
+from .portion_runs import run_portions
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
@@ -233,49 +232,31 @@ def ensemble(
             progress=progress,
         )
     report = reporter(progress, n, "ensemble")
-    gatherer: Gatherer
+    gatherer: Statistics | Paths
     if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
-    seconds = check_timeout(timeout)
-    failure: BaseException | None
-    kept, interrupted = "", "interrupted"
+    run = run_portions(
+        TrajectoryJob(plan, n_bins),
+        gatherer,
+        store=store,
+        pool=pool,
+        n_threads=n_threads,
+        chunk_size=chunk,
+        report=report,
+        timeout=check_timeout(timeout),
+    )
+    failure, stopped, kept = run.failure, run.stopped, ""
     if store is not None:
-        run = run_into_store(
-            store,
-            plan,
-            n_bins,
-            gatherer,
-            pool=pool,
-            n_threads=n_threads,
-            chunk_size=chunk,
-            report=report,
-            timeout=seconds,
-        )
-        failure, stopped, interrupted = run.failure, run.stopped, run.signal
         kept = (
             f". The store {os.fspath(store)!r} has {run.n_stored} of them; the same call goes on "
             "from there"
         )
-    elif pool is not None:
-        failure, stopped = compute_elsewhere(
-            pool,
-            plan,
-            n_bins,
-            gatherer,
-            n_threads=n_threads,
-            chunk_size=chunk,
-            report=report,
-            timeout=seconds,
-        )
-    else:
-        crew = Crew(plan, gatherer, n_threads, chunk)
-        failure, stopped = crew.work(report, seconds), crew.stopped
     result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
     if stopped == "interrupt":
         failure = Interrupted(
-            f"{interrupted}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
+            f"{run.signal}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
             f"error's .result{kept}"
         )
     if failure is not None:

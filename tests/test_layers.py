@@ -45,7 +45,7 @@ LAYERS = [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
         *["method_pilot", "method_choice", "engines", "run_plan"],
-        *["gathering", "crews", "run_orders"],
+        *["gathering", "crews", "run_orders", "scan_orders", "portion_jobs"],
         *["portion_tasks", "worker_pools", "executors"],
         *["stores", "stored_deliveries", "portion_runs"],
         *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],

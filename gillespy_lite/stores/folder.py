@@ -1,11 +1,11 @@
-"""The files of a store: what is where, and the manifest that says whose trajectories they are.
+"""The files of a store: what is where, and the manifest that says what they are of.
 
 ::
 
     runs/vilar/
         manifest.json                       the run, and versions; sealed by a digest
         lock                                held by the process that writes
-        chunks/0000000000-0000001023.npz    trajectories 0 to 1023
+        chunks/0000000000-0000001023.npz    trajectories, or sets of a scan, 0 to 1023
 
 The names of the chunks are the list of what is there: adding one changes no other file.
 """
@@ -26,13 +26,15 @@ from typing import Any
 from ..errors import DamagedFileError, StoreError
 from ..results.files import replacing
 from ..run_orders import RunOrder
+from ..scan_orders import ScanOrder
 from ..version import __version__
+from .orders import Order, order_from_json
 from .ranges import Range
 
 __all__ = ["STORE_VERSION", "Folder", "Manifest"]
 
 # Raised when an older package can no longer read what this one writes.
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 _FORMAT = "gillespy_lite store"
 _CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
@@ -40,9 +42,9 @@ _CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Whose trajectories a store holds."""
+    """What a store holds trajectories, or sets, of."""
 
-    order: RunOrder
+    order: RunOrder | ScanOrder
     written_by: str
     created: str  # in UTC
 
@@ -130,23 +132,25 @@ class Folder:
 
     # The manifest --------------------------------------------------------------------------------
 
-    def write_manifest(self, order: RunOrder) -> None:
-        """Write whose trajectories these will be."""
+    def write_manifest(self, order: Order) -> None:
+        """Write what this will be a store of."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         contents = {
             "format": _FORMAT,
-            "format_version": STORE_VERSION,
+            "format_version": order.store_version,
             "written_by": f"gillespy_lite {__version__}",
             "created": now,
             "order": order.to_json(),
         }
+        if order.sets is not None:
+            contents["sets"] = order.sets.to_json()
         contents["seal"] = _seal(contents)
         text = json.dumps(contents, indent=1, ensure_ascii=False)
         with replacing(self.manifest_path) as file:
             file.write(f"{text}\n".encode())
 
     def read_manifest(self) -> Manifest:
-        """Return whose trajectories these are.
+        """Return what this is a store of.
 
         Raises
         ------
@@ -174,7 +178,9 @@ class Folder:
         if contents.pop("seal", None) != _seal(contents):
             raise DamagedFileError(f"{name!r} is damaged: it has changed since it was written")
         try:
-            order = RunOrder.from_json(contents["order"])
+            order = order_from_json(contents["order"])
+            if isinstance(order, ScanOrder):
+                order = order.with_sets(contents["sets"])
             return Manifest(order, str(contents["written_by"]), str(contents["created"]))
         except (DamagedFileError, KeyError) as error:
             raise DamagedFileError(f"{name!r} cannot be understood: {error}") from error
