@@ -53,7 +53,7 @@ def counted(function: Callable[..., object]) -> Callable[..., object]:
 
 def count_costs() -> None:
     """Count what collecting and writing cost."""
-    for kind in (portion_runs._PathCollector, portion_runs._StatisticsCollector):
+    for kind in (portion_runs._RowCollector, portion_runs._StatisticsCollector):
         kind.collect, kind.collect_all = counted(kind.collect), counted(kind.collect_all)
     StoreWriter._write = counted(StoreWriter._write)
 
