@@ -46,13 +46,13 @@ class ScanSets:
         digest.update(np.ascontiguousarray(self.points, dtype="<f8").tobytes())
         return digest.hexdigest()
 
-    def to_json(self) -> list[list[float]]:
+    def columns(self) -> list[np.ndarray]:
         """Return the values of the axes of a grid, or the columns of a table."""
         if not self.is_grid:
-            return [column.tolist() for column in self.points.T]
+            return list(self.points.T)
         grid = self.points.reshape(*self.shape, len(self.shape))
         firsts = [np.moveaxis(grid[..., i], i, 0) for i in range(len(self.shape))]
-        return [one.reshape(len(one), -1)[:, 0].tolist() for one in firsts]
+        return [one.reshape(len(one), -1)[:, 0] for one in firsts]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ScanOrder:
         Trajectories of each set.
     common_random_numbers : bool
     sets : ScanSets or None
-        The values, where they are known; the manifest of a store has them, its chunks have not.
+        The values, where they are known; a store has them beside its manifest, its chunks have not.
     """
 
     run: RunOrder
@@ -128,8 +128,8 @@ class ScanOrder:
         values["run"] = self.run.to_json()
         return {name: list(one) if isinstance(one, tuple) else one for name, one in values.items()}
 
-    def with_sets(self, columns: Any) -> ScanOrder:
-        """Return the order with the values of the sets, as `ScanSets.to_json` wrote them.
+    def with_sets(self, columns: Sequence[np.ndarray]) -> ScanOrder:
+        """Return the order with the values of the sets, as `ScanSets.columns` gives them.
 
         Raises
         ------
@@ -137,9 +137,8 @@ class ScanOrder:
             If they are not those that the order was made for.
         """
         try:
-            arrays = [np.array(column, dtype=np.float64) for column in columns]
-            points = grid_points(arrays) if self.is_grid else np.stack(arrays, axis=-1)
-            sets = ScanSets(points, self.shape, self.is_grid)
+            points = grid_points(columns) if self.is_grid else np.stack(columns, axis=-1)
+            sets = ScanSets(np.ascontiguousarray(points), self.shape, self.is_grid)
         except (TypeError, ValueError) as error:
             raise DamagedFileError(f"the sets of a scan cannot be read: {error}") from error
         if sets.digest != self.sets_digest:

@@ -400,7 +400,7 @@ def test_orders_of_scans_come_back_from_json_and_wrong_ones_are_refused():
     for is_grid in (True, False):
         points = grid_points(axes)
         sets = ScanSets(points, (3, 2) if is_grid else (6,), is_grid)
-        columns = json.loads(json.dumps(sets.to_json()))
+        columns = [one.copy() for one in sets.columns()]
         assert len(columns[0]) == (3 if is_grid else 6)
         run = gl.scan(ENZYME, **{**GRID, "sets": (0, 1)})
         assert run.n_sets == 1
@@ -413,9 +413,8 @@ def test_orders_of_scans_come_back_from_json_and_wrong_ones_are_refused():
         columns[0][0] = 7.0
         with pytest.raises(DamagedFileError, match="not those that it was made for"):
             again.with_sets(columns)
-        for wrong in (None, [[1], [2, 3]], [["a"]]):
-            with pytest.raises(DamagedFileError):
-                again.with_sets(wrong)
+        with pytest.raises(DamagedFileError):
+            again.with_sets([np.ones(1), np.ones((2, 2))])
         for change in ({"n": "many"}, {"more": 1}, {"run": {}}):
             with pytest.raises(DamagedFileError):
                 ScanOrder.from_json({**order.to_json(), **change})
@@ -584,10 +583,14 @@ def test_damaged_chunks_are_computed_again_and_a_damaged_manifest_is_written_aga
         assert_identical(usual["statistics"], gl.scan(network, **how))
     chunks[3].with_name("0000000100-0000000103.npz").unlink()
     assert store.verify() == []
-    manifest = tmp_path / "a" / "manifest.json"
-    good = manifest.read_text()
-    for bad in (good.replace("100.0", "101.0"), good[:99], None):
-        manifest.unlink() if bad is None else manifest.write_text(bad)
+    seen: set[str] = set()
+    for name in ("manifest.json", "manifest.json", "sets.npz", "sets.npz"):
+        path = tmp_path / "a" / name
+        good = path.read_bytes()
+        path.write_bytes(good.replace(b"20", b"21", 1) if b"20" in good else good[:-80])
+        if name in seen:
+            path.unlink()
+        seen.add(name)
         with pytest.raises(DamagedFileError, match=r"values of the sets\. Run into the store ag"):
             gl.open_store(tmp_path / "a")
         with pytest.warns(StoreWarning, match="it is written again"):
@@ -630,7 +633,7 @@ print(json.dumps(left))
 def test_kills_at_random_moments_change_no_bit_of_a_scan(keep, seed, tmp_path):
     from test_store_faults import SLOW, T
 
-    n_sets, n_kills = 1000, 10
+    n_sets, n_kills = 1000, 8
     grid = {"k": np.linspace(3000, 4000, n_sets)}
     how: dict[str, Any] = {"keep": keep, "rng": 13, "engine": "lanes"}
     plain = gl.scan(SLOW, grid, T, 20, **how)

@@ -4,6 +4,7 @@
 
     runs/vilar/
         manifest.json                       the run, and versions; sealed by a digest
+        sets.npz                            of a scan: what is varied, in all sets
         lock                                held by the process that writes
         chunks/0000000000-0000001023.npz    trajectories, or sets of a scan, 0 to 1023
 
@@ -23,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import DamagedFileError, StoreError
-from ..results.files import replacing
+from ..results.files import read_archive, replacing, write_archive
 from ..run_orders import RunOrder
 from ..scan_orders import ScanOrder
 from ..version import __version__
@@ -37,6 +40,7 @@ __all__ = ["STORE_VERSION", "Folder", "Manifest"]
 STORE_VERSION = 2
 
 _FORMAT = "gillespy_lite store"
+_SETS = "sets of a scan"
 _CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
 
 
@@ -56,6 +60,7 @@ class Folder:
         self.path = Path(path)
         self.name = os.fspath(path)
         self.manifest_path = self.path / "manifest.json"
+        self.sets_path = self.path / "sets.npz"
         self.chunks_path = self.path / "chunks"
 
     def is_there(self) -> bool:
@@ -143,7 +148,10 @@ class Folder:
             "order": order.to_json(),
         }
         if order.sets is not None:
-            contents["sets"] = order.sets.to_json()
+            # In a file of their own, because there may be a million.
+            arrays = {f"column_{i}": one for i, one in enumerate(order.sets.columns())}
+            header = {"kind": _SETS, "digest": order.sets.digest}
+            write_archive(self.sets_path, header, arrays, compressed=False)
         contents["seal"] = _seal(contents)
         text = json.dumps(contents, indent=1, ensure_ascii=False)
         with replacing(self.manifest_path) as file:
@@ -155,7 +163,8 @@ class Folder:
         Raises
         ------
         DamagedFileError
-            If the manifest is missing, was changed or is of a newer version.
+            If the manifest, or the file of the sets of a scan, is missing, was changed or is of
+            a newer version.
         """
         name = os.fspath(self.manifest_path)
         try:
@@ -180,10 +189,18 @@ class Folder:
         try:
             order = order_from_json(contents["order"])
             if isinstance(order, ScanOrder):
-                order = order.with_sets(contents["sets"])
+                order = order.with_sets(self._columns(len(order.names)))
             return Manifest(order, str(contents["written_by"]), str(contents["created"]))
         except (DamagedFileError, KeyError) as error:
             raise DamagedFileError(f"{name!r} cannot be understood: {error}") from error
+
+    def _columns(self, n: int) -> list[np.ndarray]:
+        """Return the values of the sets of a scan, as they were written."""
+        try:
+            _, arrays = read_archive(self.sets_path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise DamagedFileError(f"{os.fspath(self.sets_path)!r} is missing") from None
+        return [arrays[f"column_{i}"] for i in range(n)]
 
 
 def _seal(contents: Mapping[str, Any]) -> str:

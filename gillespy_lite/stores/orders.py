@@ -38,7 +38,7 @@ class Order(Protocol):
 
     @property
     def sets(self) -> Any:
-        """What the manifest says beside the order, with a method ``to_json``, or None."""
+        """What is kept beside the manifest: the sets of a scan, a `ScanSets`, or None."""
 
     @property
     def entropy(self) -> int:
