@@ -179,11 +179,6 @@ def ensemble(
             if n is not None
             else "with until= the run begins at trajectory 0: leave first= out"
         )
-    elif store is not None or not (executor is None or executor == "threads"):
-        raise ValueError(
-            "with until= the run goes on threads of this process and is not stored: leave "
-            f"{'store=' if store is not None else 'executor='} out, or give n in place of until"
-        )
     # With until= a run is as long as it takes: enough for lanes; it changes no number.
     n = check_whole(n if until is None else 100_000, "n", 1)
     start = check_whole(first, "first", 0)
@@ -227,8 +222,10 @@ def ensemble(
             max_n=max_n,
             max_time=min(check_timeout(max_time, "max_time"), check_timeout(timeout)),
             n_bins=n_bins,
+            make_pool=lambda: worker_pool(executor, n_threads if pool is not None else 1),
             n_threads=n_threads,
             chunk=chunk,
+            store=store,
             progress=progress,
         )
     report = reporter(progress, n, "ensemble")

@@ -28,10 +28,9 @@ import numpy as np
 
 from ..errors import DamagedFileError, StoreError
 from ..results.files import read_archive, replacing, write_archive
-from ..run_orders import RunOrder
 from ..scan_orders import ScanOrder
 from ..version import __version__
-from .orders import Order, order_from_json
+from .orders import AnyOrder, Order, order_from_json
 from .ranges import Range
 
 __all__ = ["STORE_VERSION", "Folder", "Manifest"]
@@ -48,7 +47,7 @@ _CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
 class Manifest:
     """What a store holds trajectories, or sets, of."""
 
-    order: RunOrder | ScanOrder
+    order: AnyOrder
     written_by: str
     created: str  # in UTC
 
