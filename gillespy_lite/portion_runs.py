@@ -30,7 +30,11 @@ from .stores.writing import StoreWriter, fill_unlocked
 from .worker_pools import Pool
 
 __all__ = [
-    *("PortionsRun", "StoringPace", "compute_into_store", "run_into_store", "run_portions"),
+    "PortionsRun",
+    "StoringPace",
+    "compute_into_store",
+    "run_into_store",
+    "run_portions",
     "terminations_as_interrupts",
 ]
 

@@ -20,7 +20,11 @@ from .kernels.arrays import Output
 from .run_plan import RunPlan, is_complete
 
 __all__ = [
-    *("Columns", "Probe", "ProbedStatistics", "ProbedValues", "StatisticsInParts"),
+    "Columns",
+    "Probe",
+    "ProbedStatistics",
+    "ProbedValues",
+    "StatisticsInParts",
     "values_in",
 ]
 

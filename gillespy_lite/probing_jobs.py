@@ -193,5 +193,3 @@ class ProbedJob(TrajectoryJob):
     def work_order(self, first: int, last: int) -> ProbedOrder:
         """Return what a worker is given for a portion."""
         return self._order
-
-

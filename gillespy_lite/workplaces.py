@@ -15,8 +15,9 @@ from .portion_jobs import Job
 from .portion_runs import StoringPace, compute_into_store
 from .portion_tasks import PortionReport, PortionTask
 from .stored_deliveries import Depot
+from .stores.folder import Folder
 from .stores.orders import Order
-from .stores.ranges import Range, gaps
+from .stores.ranges import Range, gaps, union
 from .stores.writing import StoreWriter, check_order, fill_unlocked, stored_order
 from .worker_pools import Pool
 
@@ -218,6 +219,15 @@ class OpenStore:
         if self._pace is None:
             self._pace = StoringPace(self.writer)
         return self._pace
+
+    def is_there(self) -> bool:
+        """Whether anything is stored."""
+        return bool(Folder(self.path).ranges())
+
+    def end_of(self, first: int) -> int:
+        """Return where the trajectories that are stored from `first` on end."""
+        stored = union(Folder(self.path).ranges())
+        return next((one.last for one in stored if one.first <= first < one.last), first)
 
     def fill(self, gatherer: Gathering) -> list[Range]:
         """Give what is stored to a gatherer; return what is missing."""

@@ -183,9 +183,7 @@ class PreciseRun:
         plan = self._plan
         entropy = take_entropy(seed_sequence(plan.entropy, _PILOT))
         key = stream_key(entropy, plan.method.name)
-        plan = dataclasses.replace(
-            plan, entropy=entropy, request=plan.request._replace(key=key)
-        )
+        plan = dataclasses.replace(plan, entropy=entropy, request=plan.request._replace(key=key))
         until = self._deadline
         if self._store is None:
             until = time.monotonic() + _PILOT_TIME * self._max_time

@@ -10,13 +10,20 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DamagedFileError, NotEnoughMemoryError, StoreError, StoreWriteError
+from ..errors import (
+    DamagedFileError,
+    NotEnoughMemoryError,
+    StoreError,
+    StoreWarning,
+    StoreWriteError,
+)
 from ..gathering import Gathering, Paths, Portion, Statistics
 from ..portion_jobs import Job, TrajectoryJob
 from ..probing import Columns, Probe, ProbedStatistics, ProbedValues, StatisticsInParts, values_in
@@ -37,8 +44,8 @@ Tell = Callable[[float], None]
 
 # Computed in one go beyond what is asked for: blocks for each worker, and trajectories in all.
 _BLOCKS_AHEAD, _MOST_AHEAD = 4, 65_536
-# Where, in the folder of a store, the values are that looks need.
-_VALUES = "values"
+# Read in one go from a store: bytes of kept trajectories, as they are in memory.
+_BYTES_READ = 2**26
 
 
 class Halt(Exception):  # noqa: N818 - it is no error
@@ -133,12 +140,19 @@ class Supply:
 
     def _end(self, first: int, last: int, edges: Sequence[int]) -> int:
         """Return how far to compute in one go: beyond `last` where that keeps workers busy."""
+        stored = self._stored_until(first)
+        if stored > last:
+            return stored
         n_workers = self._place.n_workers
         if n_workers == 1:
             return last
         near = [edge for edge in edges if last <= edge <= first + _MOST_AHEAD]
         wanted = first + _BLOCKS_AHEAD * n_workers * self._unit
         return next((edge for edge in near if edge >= wanted), max([last, *near]))
+
+    def _stored_until(self, first: int) -> int:
+        """Return to where trajectories from `first` on can be read in one go."""
+        return first
 
     def _round(self, cuts: Sequence[int], deadline: float, tell: Tell) -> FloatArray:
         """Return the values of trajectories cuts[0], ..., cuts[-1] - 1, as far as they are there.
@@ -226,6 +240,10 @@ class KeptSupply(Supply):
         self._job, self._store = TrajectoryJob(plan, None), store
         self._rounds: list[Paths] = []
 
+    def _stored_until(self, first: int) -> int:
+        most = first + max(1, _BYTES_READ // self._job.row_bytes)
+        return first if self._store is None else min(most, self._store.end_of(first))
+
     def _round(self, cuts: Sequence[int], deadline: float, tell: Tell) -> FloatArray:
         paths = self._paths(cuts[0], cuts[-1])
         self._rounds.append(paths)
@@ -273,12 +291,18 @@ class ReducedSupply(Supply):
         self._n_bins, self._store = n_bins, store
         self._job = ProbedJob(plan, n_bins, columns)
         self._value_store: OpenStore | None = None
+        self._has_no_values = False
         if store is not None:
             self._value_store = _value_store(store, ValueOrder(RunOrder.of(plan, None), columns))
+            self._has_no_values = not self._value_store.is_there() and store.is_there()
         self._unit = self._part(0, 1).unit
         self._settled: Statistics | None = None
         # Behind that: statistics that can still be left out; or those that were not stored yet.
         self._parts: list[ProbedStatistics] = []
+
+    def _stored_until(self, first: int) -> int:
+        values = self._value_store
+        return first if values is None else min(first + _MOST_AHEAD, values.end_of(first))
 
     def _part(self, first: int, last: int) -> ProbedStatistics:
         return ProbedStatistics(
@@ -311,6 +335,7 @@ class ReducedSupply(Supply):
         assert values is not None
         found = ProbedValues(self._plan, self._probe, first, last)
         for hole in values.fill(found):
+            self._warn_without_values()
             # Whole blocks of statistics; a part of one only where the run may end.
             start = hole.first // self._unit * self._unit
             end = hole.last if hole.last == last else rounded_up(hole.last, self._unit)
@@ -329,6 +354,18 @@ class ReducedSupply(Supply):
                 break
             self._parts = []
         return found.beginning()
+
+    def _warn_without_values(self) -> None:
+        if self._has_no_values and self._store is not None:
+            self._has_no_values = False
+            what = ", ".join(sorted({text for text, _ in self.columns}))
+            warnings.warn(
+                f"the store {self._store.name!r} has statistics of trajectories, but not the "
+                f"values of {what} that until= looks at; these trajectories are run again, as "
+                "many as are needed, and their values stored",
+                StoreWarning,
+                stacklevel=2,
+            )
 
     def _settle(self) -> None:
         """Put together what the run cannot end before; what is stored is taken from there."""
@@ -409,7 +446,7 @@ class _Both:
 
 
 def _value_store(within: OpenStore, order: ValueOrder) -> OpenStore:
-    return OpenStore(within.path / _VALUES / order.digest[:16], order, within)
+    return OpenStore(Folder(within.path).values_path / order.digest[:16], order, within)
 
 
 def kept_columns(within: OpenStore, run: RunOrder, wanted: Columns) -> Columns:
@@ -418,8 +455,7 @@ def kept_columns(within: OpenStore, run: RunOrder, wanted: Columns) -> Columns:
     Where it has none, those that are wanted.
     """
     found: list[tuple[int, Columns]] = []
-    for path in sorted((within.path / _VALUES).glob("*/manifest.json")):
-        folder = Folder(path.parent)
+    for folder in Folder(within.path).values():
         with contextlib.suppress(DamagedFileError, StoreError, OSError):
             order = folder.read_manifest().order
             if (

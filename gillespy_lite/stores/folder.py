@@ -7,6 +7,7 @@
         sets.npz                            of a scan: what is varied, in all sets
         lock                                held by the process that writes
         chunks/0000000000-0000001023.npz    trajectories, or sets of a scan, 0 to 1023
+        values/01ab.../                     a store of what a run with until= looked at
 
 The names of the chunks are the list of what is there: adding one changes no other file.
 """
@@ -61,6 +62,7 @@ class Folder:
         self.manifest_path = self.path / "manifest.json"
         self.sets_path = self.path / "sets.npz"
         self.chunks_path = self.path / "chunks"
+        self.values_path = self.path / "values"
 
     def is_there(self) -> bool:
         """Whether something was stored."""
@@ -120,12 +122,16 @@ class Folder:
         return sorted(found)
 
     def size(self) -> int:
-        """Return the bytes of all chunks."""
-        total = 0
+        """Return the bytes of all chunks, also those of values."""
+        total = sum(folder.size() for folder in self.values())
         for portion in self.ranges():
             with contextlib.suppress(FileNotFoundError):
                 total += self.chunk_path(portion).stat().st_size
         return total
+
+    def values(self) -> list[Folder]:
+        """Return the stores of what runs with ``until=`` looked at, which lie in this one."""
+        return [Folder(path) for path in sorted(self.values_path.glob("*")) if path.is_dir()]
 
     def remove_leavings(self) -> None:
         """Remove what writers left that were killed; only for who holds the lock."""
