@@ -132,7 +132,9 @@ def test_twenty_kills_at_random_moments_change_no_bit(statistics, seed, tmp_path
 
 
 GOAL = "mean(X) +/- 0.1% and prob(Y > 4) +/- 5%"
-UNTIL_KILLS = KILLS.replace("t, n, rng", f"t, until={GOAL!r}, rng")
+UNTIL_KILLS = KILLS.replace("t, n, rng", f"t, until={GOAL!r}, rng").replace(
+    "t, 600, rng", "t, until='mean(X) +/- 5%', rng"
+)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
