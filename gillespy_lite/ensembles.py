@@ -71,8 +71,9 @@ def ensemble(
         Go on until so much is known, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
         estimates ``mean``, ``prob``, ``std``, ``var`` and ``quantile(P, 0.9)`` at the last sampling
         time, ``at`` another one, or ``everywhere``; with a tolerance in percent of the estimate, or
-        without ``%`` in its own unit. What was reached is in `result.precision`. See the page on
-        precision for the method.
+        without ``%`` in its own unit. What was reached is in `result.precision`. Where it ends does
+        not depend on `threads`, `executor` or what a `store` has. See the page on precision for the
+        method.
     confidence : float, optional
         With `until`: probability with which all its intervals hold together; 0.95 by default.
     max_n : int, optional
@@ -130,9 +131,9 @@ def ensemble(
     store : str or path-like, optional
         A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
         are kept on disk while the run goes on. The same call takes from it what is there and
-        computes what is missing, after whatever ended the last one; a larger `n` adds to it. The
-        result is that of a run without a store, to the last bit. Without `rng`, the store's
-        is used. See `open_store`.
+        computes what is missing, after whatever ended the last one; a larger `n`, or a sharper
+        `until`, adds to it. The result is that of a run without a store, to the last bit. Without
+        `rng`, the store's is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 

@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import DamagedFileError, StoreError, StoreWarning
 from ..memory import available_memory, require_memory
 from ..methods import METHODS
-from ..progress import Progress, reporter
 from ..probing_jobs import ValueOrder
+from ..progress import Progress, reporter
 from ..results import Ensemble, EnsembleStatistics
 from ..run_orders import RunOrder
 from ..run_plan import RunPlan, check_timeout

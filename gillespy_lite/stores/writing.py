@@ -26,7 +26,6 @@ from ..errors import DamagedFileError, StoreError, StoreWarning, StoreWriteError
 from ..gathering import Gathering, Portion
 from ..memory import shown_size
 from ..results.files import replacing
-from ..run_orders import RunOrder
 from ..scan_orders import ScanOrder
 from .chunks import narrowed, order_in, read_chunk, write_chunk
 from .folder import Folder
