@@ -77,6 +77,10 @@ class Crew:
         # Calls of a kernel that returned, of each thread; infinite when it has ended.
         self._n_returns: list[float] = [0.0] * self._n_threads
 
+    def load_kernel(self) -> None:
+        """Compile the kernel, or load it, unless this process has it."""
+        self._plan.load_kernel()
+
     def returns(self) -> list[float]:
         """Return a mark for `have_returned_since`."""
         return list(self._n_returns)
