@@ -15,6 +15,7 @@ from .gathering import Taker, part_of
 from .interruption import interrupts_held
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
+from .kernels.lane_martingales import MartingaleWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
 from .memory import memory_ran_short
@@ -294,7 +295,7 @@ class Crew:
         self,
         worker: int,
         pace: Pace,
-        lanes: LaneWalker | LeapWalker,
+        lanes: LaneWalker | LeapWalker | MartingaleWalker,
         output: Output,
         first: int,
         report: Callable[[float], None] | None,
