@@ -364,28 +364,32 @@ class SetCrew:
     # ---- Set by set ------------------------------------------------------------------------------
 
     def _work_by_set(self, inner: int, report: Callable[[float], None] | None) -> None:
-        n = self._scan.n
-        while (sets := self._take_sets(lambda left: 1)) is not None:
-            j = sets[0]
-            plan = self._scan.set_plan(j)
-            gatherer: Gatherer
-            if isinstance(self._store, SetPaths):
-                gatherer = Paths(plan, 0, n)
-            else:
-                n_bins = self._store.n_bins or 2
-                gatherer = Statistics(plan, 0, n, n_threads=inner, n_bins=n_bins)
-            try:
-                stopped = self._run_crew(j, plan, gatherer, inner, report)
-            except KeyboardInterrupt:
-                # What is finished of the set that was cut short is kept, too.
-                self._store.take_result(j, gatherer.result("interrupt"))
-                raise
-            self._store.take_result(j, gatherer.result(stopped))
-            if stopped is None:
-                with self._lock:
-                    self._n_done += n
-            if report is not None:
-                self._tell(report)
+        while (sets := self._take_sets(lambda left: self._chunk_size or 1)) is not None:
+            for j in range(*sets):
+                if self._is_late():
+                    return
+                self._run_set(j, inner, report)
+                if report is not None:
+                    self._tell(report)
+
+    def _run_set(self, j: int, inner: int, report: Callable[[float], None] | None) -> None:
+        n, plan = self._scan.n, self._scan.set_plan(j)
+        gatherer: Gatherer
+        if isinstance(self._store, SetPaths):
+            gatherer = Paths(plan, 0, n)
+        else:
+            n_bins = self._store.n_bins or 2
+            gatherer = Statistics(plan, 0, n, n_threads=inner, n_bins=n_bins)
+        try:
+            stopped = self._run_crew(j, plan, gatherer, inner, report)
+        except KeyboardInterrupt:
+            # What is finished of the set that was cut short is kept, too.
+            self._store.take_result(j, gatherer.result("interrupt"))
+            raise
+        self._store.take_result(j, gatherer.result(stopped))
+        if stopped is None:
+            with self._lock:
+                self._n_done += n
 
     def _run_crew(
         self,

@@ -108,7 +108,7 @@ class SetPaths(SetStore):
         require_memory(
             8 * (last - first) * n * (plan.times.size * n_columns + 3),
             "keep statistics (keep='statistics'), or ask for fewer outputs=, sampling times, "
-            "trajectories or sets",
+            "trajectories or sets, or for some sets at a time (sets=, into one store=)",
         )
         self._output = plan.output((last - first) * n)
         shape = (last - first, n)
