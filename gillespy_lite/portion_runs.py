@@ -263,7 +263,9 @@ class StoringPace:
 
     def __init__(self, store: Depot) -> None:
         self._store, self._started = store, time.monotonic()
-        self.n_blocks = 1  # of a portion of statistics
+        # Of statistics: blocks of a portion, and trajectories in lanes before they are taken; until
+        # it is known how long they take.
+        self.n_blocks, self.n_in_lanes = 1, 0
 
     def seconds(self) -> float:
         """Return it of kept rows, which cost nothing but their bytes."""
@@ -430,11 +432,10 @@ class _Portions:
         return self._whole.rows(first, last)
 
     def rows_at_once(self, n: int, n_threads: int) -> int:
-        rows = self.unit  # until it is known how long they take
         if self._n_taken:
             spent = (time.monotonic() - self._started) * self._n_threads
-            affordable = _SECONDS_IN_LANES * self._n_taken / max(1e-3, spent)
-            rows *= max(1, int(affordable) // self.unit)
+            self._pace.n_in_lanes = int(_SECONDS_IN_LANES * self._n_taken / max(1e-3, spent))
+        rows = self.unit * max(1, self._pace.n_in_lanes // self.unit)
         return min(rows, self._whole.rows_at_once(n, n_threads))
 
     def take(self, worker: int, first: int, output: Output) -> None:
