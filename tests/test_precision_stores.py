@@ -292,7 +292,7 @@ def test_ctrl_c_says_what_the_store_has(tmp_path):
         kept = caught.value.result
         assert kept.stopped == "interrupt"
         # A portion of statistics that was cut short is in the result alone.
-        assert 0 < gl.open_store(store).n
+        assert gl.open_store(store).n > 0
         assert how or len(kept) == gl.open_store(store).n
         assert_same(run(SHARPER, **how), run(SHARPER, store=store, **how))
 
