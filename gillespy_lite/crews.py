@@ -14,6 +14,7 @@ from .errors import NotEnoughMemoryError, SimulationError
 from .gathering import Taker, part_of
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
+from .kernels.lane_martingales import MartingaleWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
 from .memory import memory_ran_short
@@ -269,7 +270,7 @@ class Crew:
         self,
         worker: int,
         pace: Pace,
-        lanes: LaneWalker | LeapWalker,
+        lanes: LaneWalker | LeapWalker | MartingaleWalker,
         output: Output,
         first: int,
         report: Callable[[float], None] | None,

@@ -7,6 +7,7 @@ import numpy as np
 from .compilation import CompiledNetwork
 from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import (
     LARGEST_LANE_CHANGE,
@@ -18,7 +19,15 @@ from .kernels.lanes import (
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
 
-__all__ = ["compile_lanes", "compile_leap_lanes", "lane_walker", "leap_walker", "why_no_lanes"]
+__all__ = [
+    "compile_lanes",
+    "compile_leap_lanes",
+    "compile_martingale_lanes",
+    "lane_walker",
+    "leap_walker",
+    "martingale_walker",
+    "why_no_lanes",
+]
 
 # Rows of a set where there is one set: more than any run has.
 ONE_SET = 2**62
@@ -144,6 +153,28 @@ def _build_leaps(arrays: ReactionArrays, lanes: LaneNetwork) -> LeapNetwork:
     )
 
 
+def compile_martingale_lanes(
+    compiled: CompiledNetwork, edges: np.ndarray, weights: np.ndarray
+) -> MartingaleLanes:
+    """Return the arrays by which a network runs in lanes with a sum of weighted martingales.
+
+    Parameters
+    ----------
+    compiled : CompiledNetwork
+        For which `why_no_lanes` knows no reason.
+    edges : ndarray, shape (n_intervals + 1,), float64
+    weights : ndarray, shape (n_intervals, n_reactions), float64
+    """
+    falls = weights.copy()
+    falls[:, :-1] -= weights[:, 1:]
+    return MartingaleLanes(
+        lanes=compile_lanes(compiled),
+        edges=np.ascontiguousarray(edges),
+        first=np.ascontiguousarray(weights[:, 0]),
+        falls=np.ascontiguousarray(falls),
+    )
+
+
 def _starts(sizes: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -213,4 +244,22 @@ def leap_walker(
         bounds=np.zeros(n_species * LANES),
         draws=np.zeros(3 * LANES),
         look_events=np.zeros(LANES, dtype=np.int64),
+    )
+
+
+def martingale_walker(
+    lanes: MartingaleLanes, request: Request, stack_depth: int, queue: np.ndarray
+) -> MartingaleWalker:
+    """Return a thread's own working arrays for lanes with martingales; see `lane_walker`."""
+    inner = lane_walker(lanes.lanes, request, stack_depth, queue)
+    return MartingaleWalker(
+        counter=inner.counter,
+        clock=inner.clock,
+        lanes=inner,
+        interval=np.zeros(LANES, dtype=np.int64),
+        first=np.zeros(LANES),
+        falls=np.zeros(lanes.falls.shape[1] * LANES),
+        martingale=np.zeros(LANES),
+        since=np.zeros(LANES),
+        slope=np.zeros(LANES),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from .kernels.arrays import JumpNetwork, JumpWalker, Output, ReactionArrays, Request, Walker
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lanes import LaneNetwork, LaneWalker
 from .kernels.walking import BUDGET_SPENT, EVENTS_FULL, N_EVENTS, ROW, TIME
 
@@ -32,9 +33,9 @@ class Pace:
     def step(
         self,
         kernel: Any,
-        arrays: ReactionArrays | JumpNetwork | LaneNetwork | LeapNetwork,
+        arrays: ReactionArrays | JumpNetwork | LaneNetwork | LeapNetwork | MartingaleLanes,
         request: Request,
-        walker: Walker | JumpWalker | LaneWalker | LeapWalker,
+        walker: Walker | JumpWalker | LaneWalker | LeapWalker | MartingaleWalker,
         output: Output,
         first_index: int,
     ) -> int:

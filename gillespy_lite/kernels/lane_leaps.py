@@ -517,7 +517,7 @@ def run_leap_lanes(network, request, walker, output, first_index, budget):
         else:
             single = alive & ~leaping
             burst = load(walker.burst, 0)
-            goes, fault = make_events(network.lanes, request, inner, far_lanes, burst > 0.0)
+            goes, fault, _ = make_events(network.lanes, request, inner, far_lanes, burst > 0.0)
             store(walker.burst, 0, select(goes, burst - 1.0, burst))
             went = bits(goes)
             if watched:

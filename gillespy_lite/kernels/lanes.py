@@ -256,6 +256,8 @@ def make_events(network, request, walker, far, may):
         Where there was an event; elsewhere nothing has changed.
     fault : word
         The lanes with a propensity at fault, as bits.
+    target : numbers of lanes
+        What the sums of propensities were compared with; -1 where there was no event.
     """
     stream = walker.stream
     fault = _fill_cumulative(network, walker, far)
@@ -278,7 +280,7 @@ def make_events(network, request, walker, far, may):
     store(stream, 2 * LANES, select(goes, t2, s2))
     store(stream, 3 * LANES, select(goes, t3, s3))
     _choose_and_fire(network, walker, target, goes)
-    return goes, fault
+    return goes, fault, target
 
 
 # ---- Rows ----------------------------------------------------------------------------------------
@@ -514,7 +516,7 @@ def run_lanes(network, request, walker, output, first_index, budget):
     last_step = step + max(np.int64(1), budget // LANES)
     while alive != _NO_BITS and step < last_step:
         step += 1
-        goes, fault = make_events(network, request, walker, far, all_lanes)
+        goes, fault, _ = make_events(network, request, walker, far, all_lanes)
         went, hits = bits(goes), _NO_BITS
         if watched:
             hits = find_hits(far[0], far[1], far[2]) & went
