@@ -44,8 +44,8 @@ class Pace:
         before = time.perf_counter()
         status = kernel(arrays, request, walker, output, first_index, self._budget)
         spent = time.perf_counter() - before
-        # Grow by no more than 8 times: the first call may include compilation, and work varies.
-        ratio = min(8.0, max(0.1, _SECONDS / max(spent, 1e-6)))
+        # Grow by no more than 4 times: the first call may include compilation, and work varies.
+        ratio = min(4.0, max(0.1, _SECONDS / max(spent, 1e-6)))
         self._budget = int(min(1e12, max(_LEAST_BUDGET, self._budget * ratio)))
         if (
             status in (BUDGET_SPENT, EVENTS_FULL)
