@@ -71,8 +71,9 @@ def ensemble(
         Go on until so much is known, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
         estimates ``mean``, ``prob``, ``std``, ``var`` and ``quantile(P, 0.9)`` at the last sampling
         time, ``at`` another one, or ``everywhere``; with a tolerance in percent of the estimate, or
-        without ``%`` in its own unit. What was reached is in `result.precision`. See the page on
-        precision for the method.
+        without ``%`` in its own unit. What was reached is in `result.precision`. Where it ends does
+        not depend on `threads`, `executor` or what a `store` has. See the page on precision for the
+        method.
     confidence : float, optional
         With `until`: probability with which all its intervals hold together; 0.95 by default.
     max_n : int, optional
@@ -130,9 +131,9 @@ def ensemble(
     store : str or path-like, optional
         A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
         are kept on disk while the run goes on. The same call takes from it what is there and
-        computes what is missing, after whatever ended the last one; a larger `n` adds to it. The
-        result is that of a run without a store, to the last bit. Without `rng`, the store's
-        is used. See `open_store`.
+        computes what is missing, after whatever ended the last one; a larger `n`, or a sharper
+        `until`, adds to it. The result is that of a run without a store, to the last bit. Without
+        `rng`, the store's is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -179,11 +180,6 @@ def ensemble(
             if n is not None
             else "with until= the run begins at trajectory 0: leave first= out"
         )
-    elif store is not None or not (executor is None or executor == "threads"):
-        raise ValueError(
-            "with until= the run goes on threads of this process and is not stored: leave "
-            f"{'store=' if store is not None else 'executor='} out, or give n in place of until"
-        )
     # With until= a run is as long as it takes: enough for lanes; it changes no number.
     n = check_whole(n if until is None else 100_000, "n", 1)
     start = check_whole(first, "first", 0)
@@ -227,8 +223,10 @@ def ensemble(
             max_n=max_n,
             max_time=min(check_timeout(max_time, "max_time"), check_timeout(timeout)),
             n_bins=n_bins,
+            make_pool=lambda: worker_pool(executor, n_threads if pool is not None else 1),
             n_threads=n_threads,
             chunk=chunk,
+            store=store,
             progress=progress,
         )
     report = reporter(progress, n, "ensemble")

@@ -51,7 +51,7 @@ def activity_of(compiled: CompiledNetwork) -> Activity:
         max_events=_N_EVENTS,
         every_event=True,
     )
-    n_reals, n_integers = method.workspace(compiled.network.n_species, n)
+    n_reals, n_integers = method.workspace_for(compiled)
     walker = Walker(
         state=np.ones(compiled.initial_state.size, dtype=np.int64),
         stream=np.zeros(4, dtype=np.uint64),

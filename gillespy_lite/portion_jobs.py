@@ -111,6 +111,6 @@ class TrajectoryJob:
         """Return threads of this process that run the trajectories of a gatherer."""
         return Crew(self.plan, gatherer, n_threads, chunk_size)
 
-    def work_order(self, first: int, last: int) -> RunOrder:
+    def work_order(self, first: int, last: int) -> WorkOrder:
         """Return what a worker is given for a portion: the order, which it plans once."""
         return self.order

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -24,12 +24,19 @@ from .executors import compute_elsewhere
 from .gathering import InPlace, Statistics, part_of
 from .kernels.arrays import Output
 from .portion_jobs import Job, Team
-from .stored_deliveries import deliver_into_store
+from .stored_deliveries import Depot, deliver_into_store
 from .stores.ranges import Range, gaps, rounded_up
 from .stores.writing import StoreWriter, fill_unlocked
 from .worker_pools import Pool
 
-__all__ = ["PortionsRun", "run_into_store", "run_portions", "terminations_as_interrupts"]
+__all__ = [
+    "PortionsRun",
+    "StoringPace",
+    "compute_into_store",
+    "run_into_store",
+    "run_portions",
+    "terminations_as_interrupts",
+]
 
 # A portion is what was finished in about so many seconds: little enough to be lost without regret,
 # enough to be worth a file. It grows with the time that the run has taken so far.
@@ -144,49 +151,19 @@ def run_into_store(
         with StoreWriter(path, order) as store:
             try:
                 holes = store.fill(gatherer, taken)
-                job.load_kernel()
-                deadline = time.monotonic() + timeout
-                pace = _StoringPace(store)
-                if pool is not None:
-
-                    def tell(n: float) -> None:
-                        terminated.raise_once()
-                        store.check()
-                        report(n)
-
-                    failure, stopped = deliver_into_store(
-                        pool,
-                        job,
-                        gatherer,
-                        store,
-                        holes,
-                        seconds=pace.seconds_of_statistics if order.unit else pace.seconds,
-                        n_threads=n_threads,
-                        chunk_size=chunk_size,
-                        report=tell,
-                        timeout=timeout,
-                    )
-                for hole in holes if pool is None else []:
-                    done = gatherer.n_complete()
-                    collector = _collector(job, gatherer, hole, store, pace, n_threads)
-                    crew = job.crew(collector.gatherer, n_threads, chunk_size)
-
-                    def watch(crew: Team = crew, collector: _Collector = collector) -> None:
-                        terminated.raise_once()
-                        store.check()
-                        collector.collect(crew)
-
-                    crew.watch = watch
-                    try:
-                        failure = crew.work(
-                            lambda n, done=done: report(done + n),  # type: ignore[misc]
-                            deadline - time.monotonic(),
-                        )
-                        stopped = crew.stopped
-                    finally:
-                        collector.collect_all()
-                    if stopped is not None:
-                        break
+                failure, stopped = compute_into_store(
+                    store,
+                    job,
+                    gatherer,
+                    holes,
+                    pace=StoringPace(store),
+                    check=terminated.raise_once,
+                    pool=pool,
+                    n_threads=n_threads,
+                    chunk_size=chunk_size,
+                    report=report,
+                    timeout=timeout,
+                )
                 store.flush()
             except KeyboardInterrupt:
                 stopped = "interrupt"
@@ -202,17 +179,98 @@ def run_into_store(
     return PortionsRun(stopped, failure, n_stored, terminated.word)
 
 
-class _StoringPace:
+def compute_into_store(
+    store: Depot,
+    job: Job,
+    gatherer: Statistics | InPlace,
+    holes: Iterable[tuple[int, int]],
+    *,
+    pace: StoringPace,
+    check: Callable[[], None],
+    pool: Pool | None,
+    n_threads: int,
+    chunk_size: int | None,
+    report: Callable[[float], None],
+    timeout: float,
+) -> tuple[BaseException | None, str | None]:
+    """Compute and store what is missing; return what could not go on, and what cut it short.
+
+    Parameters
+    ----------
+    store : Depot
+        Takes what is finished.
+    holes : iterable of (int, int)
+        What is to be computed of the gatherer's, first and last + 1.
+    pace : StoringPace
+        Says how often something is stored.
+    check : callable
+        Called now and then; what it raises ends the work.
+    others
+        As for `run_into_store`.
+
+    Raises
+    ------
+    StoreWriteError
+        If something cannot be stored.
+    """
+    job.load_kernel()
+    deadline = time.monotonic() + timeout
+    if pool is not None:
+
+        def tell(n: float) -> None:
+            check()
+            store.check()
+            report(n)
+
+        return deliver_into_store(
+            pool,
+            job,
+            gatherer,
+            store,
+            holes,
+            seconds=pace.seconds_of_statistics if job.order.unit else pace.seconds,
+            n_threads=n_threads,
+            chunk_size=chunk_size,
+            report=tell,
+            timeout=timeout,
+        )
+    failure: BaseException | None = None
+    for hole in holes:
+        done = gatherer.n_complete()
+        collector = _collector(job, gatherer, Range(*hole), store, pace, n_threads)
+        crew = job.crew(collector.gatherer, n_threads, chunk_size)
+
+        def watch(crew: Team = crew, collector: _Collector = collector) -> None:
+            check()
+            store.check()
+            collector.collect(crew)
+
+        crew.watch = watch
+        try:
+            failure = crew.work(
+                lambda n, done=done: report(done + n),  # type: ignore[misc]
+                deadline - time.monotonic(),
+            )
+        finally:
+            collector.collect_all()
+        if crew.stopped is not None:
+            return failure, crew.stopped
+    return None, None
+
+
+class StoringPace:
     """Says how much time a portion is to take."""
 
-    def __init__(self, store: StoreWriter) -> None:
+    def __init__(self, store: Depot) -> None:
         self._store, self._started = store, time.monotonic()
 
     def seconds(self) -> float:
+        """Return it of kept rows, which cost nothing but their bytes."""
         share = (time.monotonic() - self._started) * _SHARE_OF_THE_TIME
         return max(_LEAST_SECONDS, min(_MOST_SECONDS, share))
 
     def seconds_of_statistics(self) -> float:
+        """Return it of statistics, each portion of which takes its time to write."""
         return max(self.seconds(), _WORK_PER_WRITING * self._store.seconds_per_portion)
 
 
@@ -234,8 +292,8 @@ def _collector(
     job: Job,
     whole: Statistics | InPlace,
     hole: Range,
-    store: StoreWriter,
-    pace: _StoringPace,
+    store: Depot,
+    pace: StoringPace,
     n_threads: int,
 ) -> _Collector:
     if not isinstance(whole, Statistics):
@@ -246,7 +304,7 @@ def _collector(
 class _RowCollector(_Collector):
     """Kept rows: those that are finished stay where they are, and are read from there."""
 
-    def __init__(self, job: Job, rows: InPlace, store: StoreWriter, pace: _StoringPace) -> None:
+    def __init__(self, job: Job, rows: InPlace, store: Depot, pace: StoringPace) -> None:
         self.gatherer = self._rows = rows
         self._store, self._pace = store, pace
         self._most_rows = max(1, _MOST_BYTES // max(1, job.row_bytes))
@@ -317,8 +375,8 @@ class _StatisticsCollector(_Collector):
         self,
         whole: Statistics,
         hole: Range,
-        store: StoreWriter,
-        pace: _StoringPace,
+        store: Depot,
+        pace: StoringPace,
         n_threads: int,
     ) -> None:
         self._whole, self._store = whole, store
@@ -354,7 +412,7 @@ class _Portions:
 
     is_in_place = False
 
-    def __init__(self, whole: Statistics, hole: Range, pace: _StoringPace, n_threads: int) -> None:
+    def __init__(self, whole: Statistics, hole: Range, pace: StoringPace, n_threads: int) -> None:
         self.first, self.last = hole
         self.unit = whole.unit
         self._whole, self._pace = whole, pace

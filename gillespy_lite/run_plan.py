@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import CompiledNetwork, cache_aligned, compile_expressions, compile_network, label
+from .compilation import (
+    CompiledNetwork,
+    cache_aligned,
+    compile_expressions,
+    compile_network,
+    label,
+    state_places,
+)
 from .dsl import parse_expression
 from .engines import Engine, RunShape, choose_engine
 from .errors import (
@@ -34,6 +41,7 @@ from .jump_compilation import (
 from .kernels.arrays import JumpWalker, Output, Request, Walker
 from .kernels.jit import is_loaded, signatures
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
@@ -55,7 +63,7 @@ from .kernels.walking import (
     TROUBLE,
     UNBOUNDED,
 )
-from .lane_compilation import lane_walker, leap_walker
+from .lane_compilation import lane_walker, leap_walker, martingale_walker
 from .memory import address_space_is_limited, require_address_space, require_memory
 from .method_choice import choose_method
 from .methods import Method, StochasticMethod
@@ -126,11 +134,11 @@ class RunPlan:
 
     def walker(self) -> Walker | JumpWalker:
         """Return a thread's own working arrays."""
-        n_reals, n_integers = self.stochastic_method.workspace(
-            self.network.n_species, self.compiled.arrays.form.size
-        )
+        method = self.stochastic_method
         if self.jumps is not None:
-            return self.jumps.walker(self.stack_depth, n_reals, n_integers)
+            n_species, n_reactions = self.network.n_species, self.compiled.arrays.form.size
+            return self.jumps.walker(self.stack_depth, *method.workspace(n_species, n_reactions))
+        n_reals, n_integers = method.workspace_for(self.compiled)
         return Walker(
             state=np.ones(self.compiled.initial_state.size, dtype=np.int64),
             stream=np.zeros(4, dtype=np.uint64),
@@ -142,12 +150,14 @@ class RunPlan:
             integers=cache_aligned(n_integers).view(np.int64),
         )
 
-    def lane_walker(self, queue: np.ndarray) -> LaneWalker | LeapWalker:
+    def lane_walker(self, queue: np.ndarray) -> LaneWalker | LeapWalker | MartingaleWalker:
         """Return a thread's own lanes; `queue` is the counter of rows that threads share."""
         lanes = self.engine.lanes
         assert lanes is not None
         if isinstance(lanes, LeapNetwork):
             return leap_walker(lanes, self.request, self.stack_depth, queue)
+        if isinstance(lanes, MartingaleLanes):
+            return martingale_walker(lanes, self.request, self.stack_depth, queue)
         return lane_walker(lanes, self.request, self.stack_depth, queue)
 
     def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:
@@ -258,7 +268,11 @@ def plan_run(
     if waits:
         _check_wait(conditions[0], chosen)
     species, observables = _check_outputs(network, outputs, chosen)
-    index = {name: i for i, name in enumerate(network.state_names)}
+    columns = (
+        np.arange(network.n_species)
+        if species is network.species_names
+        else np.array([state_places(network)[name] for name in species], dtype=np.int64)
+    )
     expressions: dict[str, Expression] = {
         **{name: Symbol(name) for name in network.variable_names},
         **{one.name: one.expression for one in network.observables},
@@ -275,7 +289,7 @@ def plan_run(
         times=times,
         initial_state=compiled.initial_state if jumps is None else jumps.initial_state,
         key=stream_key(entropy, chosen.name),
-        columns=np.array([index[name] for name in species], dtype=np.int64),
+        columns=columns,
         observed=observed,
         condition=condition,
         options=chosen.option_values() if isinstance(chosen, StochasticMethod) else np.zeros(0),
@@ -402,11 +416,12 @@ def _check_outputs(
     network: Network, outputs: Sequence[str] | None, method: Method
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     # Samples count molecules, so that what is real stands beside the observables.
-    species = network.species_names if method.is_stochastic else network.state_names
-    # Looking through a tuple of 100,000 names for each of them took 77 s.
-    counted = frozenset(species)
+    if outputs is None and method.is_stochastic:
+        return network.species_names, network.variable_names
     if outputs is None:
-        return species, tuple(name for name in network.state_names if name not in counted)
+        return network.state_names, ()
+    places = state_places(network)
+    n_counted = network.n_species if method.is_stochastic else len(places)
     if isinstance(outputs, str):
         outputs = [outputs]
     given: object = outputs
@@ -415,14 +430,15 @@ def _check_outputs(
     names = [str(getattr(one, "name", one)) for one in outputs]
     if not names:
         raise ValueError("outputs is empty; name the species and observables to record")
-    known = dict.fromkeys([*network.state_names, *network.observable_names])
+    observables = frozenset(network.observable_names)
     variable = ", a variable" * bool(network.variable_names)
     seen: set[str] = set()
     for name in names:
-        if name not in known:
+        if name not in places and name not in observables:
+            known = [*network.state_names, *network.observable_names]
             raise NetworkError(
                 f"outputs names '{name}', which is neither a species{variable} nor an observable "
-                f"of this network{did_you_mean(name, list(known))}"
+                f"of this network{did_you_mean(name, known)}"
             )
         if name in seen:
             raise ValueError(f"outputs names '{name}' twice")
@@ -435,9 +451,10 @@ def _check_outputs(
             except ValueError:
                 size = size_name(network, name)
                 names += [size] * (size not in names)
+    is_counted = [places.get(name, n_counted) < n_counted for name in names]
     return (
-        tuple(name for name in names if name in counted),
-        tuple(name for name in names if name not in counted),
+        tuple(name for name, counted in zip(names, is_counted, strict=True) if counted),
+        tuple(name for name, counted in zip(names, is_counted, strict=True) if not counted),
     )
 
 

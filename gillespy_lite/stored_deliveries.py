@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -11,20 +12,33 @@ from .executors import compute_elsewhere
 from .gathering import InPlace, Portion, Statistics
 from .portion_jobs import Job
 from .stores.ranges import Range
-from .stores.writing import StoreWriter
 from .worker_pools import Pool
 
-__all__ = ["deliver_into_store"]
+__all__ = ["Depot", "deliver_into_store"]
 
 # Most of kept rows in a file, as they are in memory.
 _MOST_BYTES = 2**26
+
+
+class Depot(Protocol):
+    """Takes finished portions; see `StoreWriter`."""
+
+    @property
+    def seconds_per_portion(self) -> float:
+        """Seconds of the processor that the last portion took to write."""
+
+    def put(self, first: int, last: int, portion: Portion) -> None:
+        """Store first, ..., last - 1; all must be finished."""
+
+    def check(self) -> None:
+        """Raise the error of a portion that could not be written."""
 
 
 def deliver_into_store(
     pool: Pool,
     job: Job,
     gatherer: Statistics | InPlace,
-    store: StoreWriter,
+    store: Depot,
     holes: Iterable[tuple[int, int]],
     *,
     seconds: Callable[[], float],
@@ -67,7 +81,7 @@ class _Deliveries:
         self,
         job: Job,
         gatherer: Statistics | InPlace,
-        store: StoreWriter,
+        store: Depot,
         seconds: Callable[[], float],
     ) -> None:
         self._gatherer, self._store, self._seconds = gatherer, store, seconds

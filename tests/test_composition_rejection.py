@@ -14,7 +14,7 @@ import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.kernels.event_loop import event_kernel
 from gillespy_lite.kernels.jit import inlined
-from gillespy_lite.kernels.propensity_groups import N_ACTIVE, groups_of, proposer
+from gillespy_lite.kernels.propensity_groups import N_ACTIVE, N_MEMBERS, groups_of
 from gillespy_lite.kernels.walking import BUDGET_SPENT, FIRED
 from gillespy_lite.methods import composition_rejection
 from gillespy_lite.run_plan import RunPlan, plan_run
@@ -70,20 +70,51 @@ def test_groups_after_many_events_are_those_of_the_present_propensities(size, sp
         state = walker.state.astype(float)
         state[:size] -= network.stoichiometry_matrix[:, walker.counter[FIRED]]
         values = arrays.coefficient * state[arrays.first]
-        groups = groups_of.py_func(walker, size)
-        assert np.array_equal(groups.cell[::4], values)
-        codes, places = groups.entry[4::8], groups.entry[5::8]
+        # From 512 reactions on a reaction of a ring has a record of two cells.
+        stride = 1 if size < 512 else 2
+        groups = groups_of.py_func(walker, stride * size)
+        assert np.array_equal(groups.cell[:: 4 * stride], values)
+        codes, places = groups.entry[4 :: 8 * stride], groups.entry[5 :: 8 * stride]
         alive = values > 0.0
         assert np.array_equal(codes[~alive], np.full((~alive).sum(), -1))
         assert np.array_equal(codes[alive], 1022 + np.frexp(values[alive])[1])
         n_active = groups.tally[N_ACTIVE]
-        assert groups.size[:n_active].sum() == alive.sum()
+        assert groups.size[:n_active].sum() == groups.tally[N_MEMBERS] == alive.sum()
         assert (groups.size[:n_active] <= groups.room[:n_active]).all()
         owner = groups.number[codes[alive]]
         found = groups.member[groups.start[owner] + places[alive]]
-        assert np.array_equal(found, np.flatnonzero(alive))
+        assert np.array_equal(found, stride * np.flatnonzero(alive))
         bounds = 2.0 ** np.frexp(values[alive])[1]
         assert 2.0 * groups.level[n_active - 1] == pytest.approx(bounds.sum(), rel=1e-14)
+
+
+def meeting(n_species: int, n_reactions: int) -> gl.Network:
+    """Return sources, decays, dimers and pairs of species, with events that change one to four."""
+    rng, lines = np.random.default_rng(11), []
+    for j in range(n_reactions):
+        a, b, c, d = (f"S{i}" for i in rng.choice(n_species, 4, replace=False))
+        sides = [f"0 -> {a}", f"2 {a} -> {b}", f"{a} + {b} -> {c} + {d}", f"{a} -> {b} + {c}"]
+        lines.append(f"{sides[j % 4]} @ {[0.5, 0.002, 0.001, 0.05][j % 4]!r}")
+    head = "species " + ", ".join(f"S{i} = {i % 30}" for i in range(n_species))
+    return gl.Network.parse("\n".join([head, *lines]))
+
+
+@pytest.mark.parametrize(
+    ("network", "width"), [(ring(600, 1.0), 16), (meeting(1500, 4400), 48)], ids=["ring", "meeting"]
+)
+def test_records_of_a_large_network_give_the_paths_of_its_lists(network, width):
+    # More than 4,000 of the second can happen, so that they are fetched ahead.
+    plan = planned(network, 4.0)
+    assert plan.arrays.records.shape == (network.n_reactions, width)
+    paths = []
+    for records in (plan.arrays.records, np.zeros((0, 8), dtype=np.int32)):
+        walker, output = plan.walker(), plan.output(1)
+        arrays = plan.arrays._replace(records=records)
+        plan.kernel(arrays, plan.request, walker, output, 0, 2**40)
+        paths.append((walker.state, output.n_events[0], walker.stream))
+    assert paths[0][1] > 5000
+    for one, other in zip(*paths, strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.statistical
@@ -93,14 +124,14 @@ def test_places_of_independent_molecules_follow_the_law_of_one(n_reactions, spre
 
 
 @inlined
-def _accepts_all(network, walker, groups, reaction, height, time):
+def _accepts_all(network, walker, groups, cell, height, time):
     return True
 
 
 @inlined
-def _accepts_below_the_whole_bound(network, walker, groups, reaction, height, time):
+def _accepts_below_the_whole_bound(network, walker, groups, cell, height, time):
     # As if the bound were half of what it is.
-    return 0.5 * height < groups.cell[np.uint64(4) * np.uint64(reaction)]
+    return 0.5 * height < groups.cell[np.uint64(4) * np.uint64(cell)]
 
 
 @inlined
@@ -108,7 +139,7 @@ def _updates_first_events_only(network, walker, fired, time):
     # Stale bounds: after an event only the reaction that fired has its propensity worked out.
     if fired == network.form.size:
         return composition_rejection.update(network, walker, fired, time)
-    groups = groups_of(walker, network.form.size)
+    groups = composition_rejection.cells_of(network, walker)
     value = composition_rejection.value_of(network, walker, groups, fired, time)
     if composition_rejection.put(groups, fired, value):
         composition_rejection.update_levels(groups)
@@ -118,11 +149,11 @@ def _updates_first_events_only(network, walker, fired, time):
 MUTANTS = {
     "accepts all": (
         composition_rejection.update,
-        proposer(_accepts_all, composition_rejection.fetch),
+        composition_rejection.proposer(_accepts_all),
     ),
     "wrong bound": (
         composition_rejection.update,
-        proposer(_accepts_below_the_whole_bound, composition_rejection.fetch),
+        composition_rejection.proposer(_accepts_below_the_whole_bound),
     ),
     "stale bounds": (_updates_first_events_only, composition_rejection.propose),
 }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import kernel
+from .jit import inlined, kernel
 from .propensities import fire
 from .walking import (
     ALL_DONE,
@@ -36,7 +36,17 @@ from .walking import (
 __all__ = ["event_kernel"]
 
 
-def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., Any]) -> Any:
+@inlined
+def _fire(network, walker, fired):
+    return fire(network, fired, walker.state)
+
+
+def event_kernel(
+    name: str,
+    update: Callable[..., Any],
+    propose: Callable[..., Any],
+    fire: Callable[..., Any] = _fire,
+) -> Any:
     """Return the kernel of an exact method that fires one reaction at a time.
 
     Parameters
@@ -49,6 +59,9 @@ def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., A
     propose : compiled function (network, walker, time) -> (float, int)
         Returns when the next event happens and which reaction it is; (inf, -1) if none ever; a
         present time and -2 - reaction if the propensity of a reaction is outside its bounds.
+    fire : compiled function (network, walker, fired) -> bool, optional
+        Changes the state by the event that `propose` has just returned; returns whether every count
+        is still below 2**53. For methods that have the changes at hand.
     """
 
     def run(network, request, walker, output, first_index, budget):
@@ -90,7 +103,7 @@ def event_kernel(name: str, update: Callable[..., Any], propose: Callable[..., A
                 time, fired = next_time, reaction
                 n_events += 1
                 budget -= 1
-                if not fire(network, fired, walker.state):
+                if not fire(network, walker, fired):
                     counter[TROUBLE] = fired
                     outcome = OVERFLOW
                     break

@@ -10,11 +10,16 @@ which cannot drift.
 
 What an event reads stands in few places, because in a network of 100,000 reactions every one of
 them is a cache miss. A cell of 32 bytes holds what the propensity of a reaction needs, its value,
-group and place; `member` holds the reactions of each group one after the other. A place that grows
-too small is moved to the end of `member`, and when that is used up, all are arranged anew.
+group and place; a method may give a reaction more cells, for what its events change, and then all
+of them as many (the stride). `member` holds the first cells of the reactions of each group one
+after the other. A place that grows too small is moved to the end of `member`, and when that is used
+up, all are arranged anew.
 
-The numbers that coming proposals draw are kept in a ring, so that the members they will probably
-hit can be fetched into the caches ahead of time. The guess changes nothing else.
+The numbers that coming proposals draw are kept in a ring, so that what they will probably hit can
+be fetched into the caches ahead of time. Groups change between a guess and the draw, and with them
+the place, by one or two as a rule. So eight proposals ahead the member and both its neighbours are
+fetched, and three ahead what an event of the member guessed then reads. Guesses change nothing
+else.
 
 References
 ----------
@@ -43,7 +48,6 @@ __all__ = [
     "groups_of",
     "is_empty",
     "n_proposals",
-    "proposer",
     "put",
     "update_levels",
 ]
@@ -52,9 +56,11 @@ __all__ = [
 N_CODES = 2048
 RING = 16
 _LAST = np.uint64(RING - 1)
-# Proposals ahead of which the place of a member, and then its cell, are fetched.
-_PLACE_AHEAD, _CELL_AHEAD = np.uint64(12), np.uint64(5)
-# Networks below this many reactions are in the caches as they are.
+# Proposals ahead of which the cells of a member are fetched, and then what an event of it reads.
+_FIRST_AHEAD, _SECOND_AHEAD = np.uint64(8), np.uint64(3)
+# Places at the end of `member` that stay unused: a guess looks one beyond its group.
+_SPARE = 2
+# So few reactions that can happen are in the caches as they are.
 _FEWEST_FETCHED = 4000
 
 _U52 = np.uint64(52)
@@ -62,8 +68,9 @@ _ONE, _FOUR, _EIGHT = np.uint64(1), np.uint64(4), np.uint64(8)
 # Places in an `entry`, after 8 j.
 _CODE, _PLACE = np.uint64(4), np.uint64(5)
 
-# Places in `Groups.tally`.
-N_ACTIVE, N_USED, N_PROPOSED = range(3)
+# Places in `Groups.tally`: active groups; reactions in them; used places of `member`; proposals of
+# the trajectory so far; cells of a reaction; for the method's own use.
+N_ACTIVE, N_MEMBERS, N_USED, N_PROPOSED, STRIDE, CHOSEN = range(6)
 
 
 class Groups(NamedTuple):
@@ -73,24 +80,23 @@ class Groups(NamedTuple):
     all are arranged anew.
     """
 
-    # (4 * n_reactions,) float64: of every reaction in turn the number that decides its group, a
-    # propensity or a bound of it; one for the method's own use; two that are seen as `entry`.
+    # (4 * n_cells,) float64: of the first cell of every reaction the number that decides its group,
+    # a propensity or a bound of it; one for the method's own use; two that are seen as `entry`.
     cell: np.ndarray
-    # (8 * n_reactions,) int32, the same memory: from 8 j + 4 on the code of the group, -1 for none;
-    # the place in the group; two for the method's own use.
+    # (8 * n_cells,) int32, the same memory: of first cell c from 8 c + 4 on the code of the group,
+    # -1 for none; the place in the group; two for the method's own use.
     entry: np.ndarray
     level: np.ndarray  # (N_CODES,) float64: sums of the bounds of groups 0 ... k, halved
     unit: np.ndarray  # (N_CODES,) float64: half the bound of an active group, 2^g
     inverse: np.ndarray  # (N_CODES,) float64: 2^-g
     waiting: np.ndarray  # (RING,) float64, exponential draws
     choice: np.ndarray  # (RING,) float64, uniform draws
-    guess: np.ndarray  # (RING,) int64: where in `member` a coming proposal probably looks
-    tally: np.ndarray  # (8,) int64: active groups, used places, proposals so far
+    tally: np.ndarray  # (8,) int64, see above
     number: np.ndarray  # (N_CODES,) int32: which active group a code has, or -1
     start: np.ndarray  # (N_CODES,) int32: of active groups, in `member`
     room: np.ndarray  # (N_CODES,) int32
     size: np.ndarray  # (N_CODES,) int32
-    member: np.ndarray  # (n_places,) int32
+    member: np.ndarray  # (n_places,) int32, first cells
 
 
 def _n_places(n_reactions: int) -> int:
@@ -98,34 +104,33 @@ def _n_places(n_reactions: int) -> int:
     return 4 * n_reactions + 8 * min(n_reactions, N_CODES) + 64
 
 
-def group_sizes(n_reactions: int) -> tuple[int, int]:
-    """Return how many float64 and int64 numbers the groups need."""
-    n_integers = RING + 8 + 2 * N_CODES + (_n_places(n_reactions) + 1) // 2
-    return 4 * n_reactions + 3 * N_CODES + 2 * RING, n_integers
+def group_sizes(n_reactions: int, stride: int = 1) -> tuple[int, int]:
+    """Return how many float64 and int64 numbers the groups need, with `stride` cells a reaction."""
+    n_integers = 8 + 2 * N_CODES + (_n_places(n_reactions) + _SPARE) // 2
+    return 4 * stride * n_reactions + 3 * N_CODES + 2 * RING, n_integers
 
 
 @inlined
-def groups_of(walker, n):
-    """Return the groups of `n` reactions in a walker's workspace."""
+def groups_of(walker, n_cells):
+    """Return the groups in a walker's workspace, which begins with so many cells."""
     reals, integers = walker.reals, walker.integers
-    cell = reals[: 4 * n]
-    rest = reals[4 * n :]
-    tables = integers[RING + 8 : RING + 8 + 2 * N_CODES].view(np.int32)
+    cell = reals[: 4 * n_cells]
+    rest = reals[4 * n_cells :]
+    tables = integers[8 : 8 + 2 * N_CODES].view(np.int32)
     return Groups(
         cell=cell,
         entry=cell.view(np.int32),
-        level=rest[:N_CODES],
-        unit=rest[N_CODES : 2 * N_CODES],
-        inverse=rest[2 * N_CODES : 3 * N_CODES],
+        unit=rest[:N_CODES],
+        inverse=rest[N_CODES : 2 * N_CODES],
+        level=rest[2 * N_CODES : 3 * N_CODES],
         waiting=rest[3 * N_CODES : 3 * N_CODES + RING],
         choice=rest[3 * N_CODES + RING : 3 * N_CODES + 2 * RING],
-        guess=integers[:RING],
-        tally=integers[RING : RING + 8],
+        tally=integers[:8],
         number=tables[:N_CODES],
         start=tables[N_CODES : 2 * N_CODES],
         room=tables[2 * N_CODES : 3 * N_CODES],
         size=tables[3 * N_CODES :],
-        member=integers[RING + 8 + 2 * N_CODES :].view(np.int32),
+        member=integers[8 + 2 * N_CODES :].view(np.int32),
     )
 
 
@@ -154,11 +159,11 @@ def _add_active(groups, code):
 @apart
 def arrange(groups):
     """Put every reaction anew into the group of its number, in order."""
-    n = groups.cell.size // 4
-    groups.tally[N_ACTIVE] = groups.tally[N_USED] = 0
+    n_cells, stride = groups.cell.size // 4, groups.tally[STRIDE]
+    groups.tally[N_ACTIVE] = groups.tally[N_MEMBERS] = 0
     for code in range(N_CODES):
         groups.number[code] = -1
-    for j in range(n):
+    for j in range(0, n_cells, stride):
         code = code_of(groups.cell[4 * j])
         groups.entry[8 * j + 4] = code
         if code >= 0:
@@ -166,6 +171,7 @@ def arrange(groups):
             if k < 0:
                 k = _add_active(groups, code)
             groups.size[k] += 1
+            groups.tally[N_MEMBERS] += 1
     used = 0
     for k in range(groups.tally[N_ACTIVE]):
         groups.start[k] = used
@@ -173,7 +179,7 @@ def arrange(groups):
         used += groups.room[k]
         groups.size[k] = 0
     groups.tally[N_USED] = used
-    for j in range(n):
+    for j in range(0, n_cells, stride):
         code = groups.entry[8 * j + 4]
         if code >= 0:
             k = groups.number[code]
@@ -183,15 +189,15 @@ def arrange(groups):
 
 
 @apart
-def _make_room(groups, reaction):
-    """Make room for one more in the group of a reaction, or arrange all anew."""
-    code = groups.entry[8 * reaction + 4]
+def _make_room(groups, cell):
+    """Make room for one more in the group of a first cell, or arrange all anew."""
+    code = groups.entry[8 * cell + 4]
     k = np.int64(groups.number[code])
     if k < 0:
         k = _add_active(groups, code)
     room = 2 * groups.room[k] + 8
     used = groups.tally[N_USED]
-    if k == N_CODES - 1 or used + room > groups.member.size:
+    if k == N_CODES - 1 or used + room > groups.member.size - _SPARE:
         arrange(groups)
         return False
     for i in range(groups.size[k]):
@@ -202,9 +208,9 @@ def _make_room(groups, reaction):
 
 
 @inlined
-def put(groups, reaction, number):
-    """Set the number of a reaction; return whether it changed its group."""
-    j = np.uint64(reaction)
+def put(groups, cell, number):
+    """Set the number of the reaction that begins at a cell; return whether it changed its group."""
+    j = np.uint64(cell)
     groups.cell[_FOUR * j] = number
     code = code_of(number)
     before = groups.entry[_EIGHT * j + _CODE]
@@ -220,17 +226,22 @@ def put(groups, reaction, number):
         groups.member[np.uint64(start + place)] = moved
         groups.entry[_EIGHT * np.uint64(moved) + _PLACE] = place
         groups.size[k] = size
+        groups.tally[N_MEMBERS] -= 1
+        # The next to take a place: what is written to it would else wait for memory.
+        last = groups.member[np.uint64(max(start + size - np.int32(1), np.int32(0)))]
+        prefetch(groups.cell, _FOUR * np.uint64(last))
     groups.entry[_EIGHT * j + _CODE] = code
     if code >= 0:
+        groups.tally[N_MEMBERS] += 1
         k = np.int64(groups.number[np.uint64(code)])
         if k < 0 or groups.size[k] == groups.room[k]:
-            if not _make_room(groups, reaction):
+            if not _make_room(groups, cell):
                 return True
             k = np.int64(groups.number[np.uint64(code)])
         u = np.uint64(k)
         size = groups.size[u]
         groups.entry[_EIGHT * j + _PLACE] = size
-        groups.member[np.uint64(groups.start[u] + size)] = np.int32(reaction)
+        groups.member[np.uint64(groups.start[u] + size)] = np.int32(cell)
         groups.size[u] = size + np.int32(1)
     return True
 
@@ -252,7 +263,6 @@ def fill_ring(groups, stream):
     for place in range(RING):
         groups.waiting[place] = exponential(stream)
         groups.choice[place] = uniform(stream)
-        groups.guess[place] = 0
 
 
 @inlined
@@ -275,32 +285,30 @@ def _position(groups, k, target):
 
 
 @inlined
-def _fetch_ahead(groups, proposed, half, n_active):
-    soon = (proposed + _PLACE_AHEAD) & _LAST
-    target = groups.choice[soon] * half
+def _place_of(groups, proposed, half, n_active):
+    """Return where in `member` a coming proposal would look if it came now."""
+    target = groups.choice[proposed & _LAST] * half
     k = _find(groups, target, n_active)
-    place = np.uint64(groups.start[k]) + np.uint64(_position(groups, k, target))
-    prefetch(groups.member, place)
-    groups.guess[soon] = np.int64(place)
-    sooner = groups.guess[(proposed + _CELL_AHEAD) & _LAST]
-    return np.uint64(groups.member[np.uint64(sooner)])
+    return np.uint64(groups.start[k]) + np.uint64(_position(groups, k, target))
 
 
-def drawer(fetch: Callable[..., Any]) -> Any:
+def drawer(fetch_cells: Callable[..., Any], fetch_event: Callable[..., Any]) -> Any:
     """Return a compiled function that draws the next proposal.
 
     It takes (network, walker, groups, time), at least one group not being empty, and returns the
-    time of the proposal, its reaction, and its height: uniform from 0 to the bound of the group.
+    time of the proposal, the first cell of its reaction, and its height: uniform from 0 to the
+    bound of the group.
 
     Parameters
     ----------
-    fetch : compiled function (network, groups, reaction)
-        Prefetches what an event of a reaction will read.
+    fetch_cells : compiled function (network, groups, cell)
+        Prefetches the cells of a reaction, and what else stands at its number.
+    fetch_event : compiled function (network, walker, groups, cell)
+        Prefetches what an event of the reaction will read; its cells have probably arrived.
     """
 
     @inlined
     def draw(network, walker, groups, time):
-        n = network.form.size
         n_active = np.uint64(groups.tally[N_ACTIVE])
         half = groups.level[n_active - _ONE]
         proposed = np.uint64(groups.tally[N_PROPOSED])
@@ -310,21 +318,26 @@ def drawer(fetch: Callable[..., Any]) -> Any:
         target = groups.choice[place] * half
         groups.waiting[place] = exponential(walker.stream)
         groups.choice[place] = uniform(walker.stream)
-        if n >= _FEWEST_FETCHED:
-            fetch(network, groups, _fetch_ahead(groups, proposed, half, n_active))
+        if groups.tally[N_MEMBERS] >= _FEWEST_FETCHED:
+            ahead = _place_of(groups, proposed + _FIRST_AHEAD, half, n_active)
+            fetch_cells(network, groups, np.uint64(groups.member[ahead]))
+            fetch_cells(network, groups, np.uint64(groups.member[ahead + _ONE]))
+            fetch_cells(network, groups, np.uint64(groups.member[max(ahead, _ONE) - _ONE]))
+            ahead = _place_of(groups, proposed + _SECOND_AHEAD, half, n_active)
+            fetch_event(network, walker, groups, np.uint64(groups.member[ahead]))
         k = _find(groups, target, n_active)
         position = _position(groups, k, target)
         i = min(np.uint64(position), np.uint64(groups.size[k]) - _ONE)
         height = (position - np.float64(i)) * (2.0 * groups.unit[k])
-        reaction = np.int64(groups.member[np.uint64(groups.start[k]) + i])
-        return time, reaction, height
+        cell = np.int64(groups.member[np.uint64(groups.start[k]) + i])
+        return time, cell, height
 
     return draw
 
 
 def n_proposals(integers: np.ndarray) -> int:
     """Return how many proposals a trajectory had, from the integers of its walker."""
-    return int(integers[RING + N_PROPOSED])
+    return int(integers[N_PROPOSED])
 
 
 @inlined
@@ -332,28 +345,3 @@ def is_empty(groups):
     """Return whether no reaction is proposed any more."""
     n_active = np.uint64(groups.tally[N_ACTIVE])
     return n_active == np.uint64(0) or groups.level[n_active - _ONE] <= 0.0
-
-
-def proposer(accepts: Callable[..., Any], fetch: Callable[..., Any]) -> Any:
-    """Return the `propose` of a method in which proposals leave the groups as they are.
-
-    Parameters
-    ----------
-    accepts : compiled function (network, walker, groups, reaction, height, time) -> bool
-        Whether a proposal at this height below the bound is an event.
-    fetch : compiled function (network, groups, reaction)
-        Prefetches what an event of a reaction will read.
-    """
-    draw = drawer(fetch)
-
-    @inlined
-    def propose(network, walker, time):
-        groups = groups_of(walker, network.form.size)
-        if is_empty(groups):
-            return np.inf, np.int64(-1)
-        while True:
-            time, reaction, height = draw(network, walker, groups, time)
-            if accepts(network, walker, groups, reaction, height, time):
-                return time, reaction
-
-    return propose

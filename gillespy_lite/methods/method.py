@@ -126,6 +126,10 @@ class StochasticMethod(Method):
         """Return how many float64 and int64 numbers the kernel needs as scratch."""
         raise NotImplementedError(f"method '{self.name}' does not say what workspace it needs")
 
+    def workspace_for(self, compiled: CompiledNetwork) -> tuple[int, int]:
+        """Return the same for a network in which nothing moves between events."""
+        return self.workspace(compiled.network.n_species, compiled.arrays.form.size)
+
     def arrays(self, compiled: CompiledNetwork) -> Any:
         """Return what the kernel reads of a network that does not move between jumps."""
         return compiled.arrays

@@ -23,6 +23,7 @@ from ..kernels.prefetching import prefetch
 from ..kernels.propensities import state_law_propensity
 from ..kernels.propensity_bounds import law_bounds
 from ..kernels.propensity_groups import (
+    STRIDE,
     arrange,
     drawer,
     fill_ring,
@@ -129,6 +130,7 @@ def _start(network, walker, groups, intervals, time):
         recentre(network, intervals, i, np.float64(walker.state[i]))
         intervals.moved[i] = intervals.n_moves[i] = 0.0
     fill_ring(groups, walker.stream)
+    groups.tally[STRIDE] = 1
     return _fill_bounds(network, walker, groups, intervals, time)
 
 
@@ -197,12 +199,17 @@ def _tighten(network, walker, groups, intervals, reaction, time):
 
 
 @inlined
-def fetch(network, groups, reaction):
-    prefetch(groups.cell, _FOUR * reaction)
-    prefetch(network.change_start, reaction)
+def _fetch_cells(network, groups, cell):
+    prefetch(groups.cell, _FOUR * cell)
+    prefetch(network.change_start, cell)
 
 
-_draw = drawer(fetch)
+@inlined
+def _fetch_event(network, walker, groups, cell):
+    pass
+
+
+_draw = drawer(_fetch_cells, _fetch_event)
 
 
 @inlined

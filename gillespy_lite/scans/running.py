@@ -175,7 +175,7 @@ class ScanPlan:
         if isinstance(network, LeapNetwork):
             inner = network.lanes._replace(rows_per_set=self.n, **parts)
             return replace(self.plan, request=request), network._replace(lanes=inner)
-        assert network is not None
+        assert isinstance(network, LaneNetwork)
         found = network._replace(rows_per_set=self.n, **parts)
         return replace(self.plan, request=request), found
 

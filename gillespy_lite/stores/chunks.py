@@ -16,9 +16,7 @@ import numpy as np
 from ..errors import DamagedFileError, StoreError
 from ..gathering import Portion
 from ..results.files import NARROW_DTYPES, read_archive, write_archive
-from ..run_orders import RunOrder
-from ..scan_orders import ScanOrder
-from .orders import Order, order_from_json
+from .orders import AnyOrder, Order, order_from_json
 from .ranges import Range
 
 __all__ = ["narrowed", "order_in", "read_chunk", "write_chunk"]
@@ -120,7 +118,7 @@ def read_chunk(path: Path, order: Order, portion: Range) -> Portion:
         raise DamagedFileError(f"{name!r}: {error}") from None
 
 
-def order_in(path: Path) -> RunOrder | ScanOrder:
+def order_in(path: Path) -> AnyOrder:
     """Return the run that a chunk belongs to.
 
     Raises

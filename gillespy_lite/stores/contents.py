@@ -68,18 +68,9 @@ class StoreContents:
         Also bytes that no reader would look at are checked. What is damaged is computed again by
         the next run into the store that needs it.
         """
-        found = []
-        try:
-            self._folder.read_manifest()
-        except DamagedFileError as error:
-            found.append(str(error))
-        for one in self._folder.ranges():
-            try:
-                read_chunk(self._folder.chunk_path(one), self.order, one)
-            except FileNotFoundError:
-                continue  # a run has put a longer one in its place
-            except (DamagedFileError, StoreError, OSError) as error:
-                found.append(str(error))
+        found = _damage(self._folder, self.order)
+        for folder in self._folder.values():
+            found += _damage(folder, None)
         return found
 
     def _missing(self, wanted: Range) -> list[tuple[int, int]]:
@@ -130,6 +121,23 @@ class StoreContents:
         ]
         header = ("there", str(self.order.things))
         return Summary(tuple(self._lines()), header, rows[:20]).html()
+
+
+def _damage(folder: Folder, order: Any) -> list[str]:
+    found = []
+    try:
+        manifest = folder.read_manifest()
+        order = manifest.order if order is None else order
+    except DamagedFileError as error:
+        found.append(str(error))
+    for one in folder.ranges() if order is not None else []:
+        try:
+            read_chunk(folder.chunk_path(one), order, one)
+        except FileNotFoundError:
+            continue  # a run has put a longer one in its place
+        except (DamagedFileError, StoreError, OSError) as error:
+            found.append(str(error))
+    return found
 
 
 def lines_of_run(order: RunOrder) -> list[str]:

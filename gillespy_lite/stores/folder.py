@@ -7,6 +7,7 @@
         sets.npz                            of a scan: what is varied, in all sets
         lock                                held by the process that writes
         chunks/0000000000-0000001023.npz    trajectories, or sets of a scan, 0 to 1023
+        values/01ab.../                     a store of what a run with until= looked at
 
 The names of the chunks are the list of what is there: adding one changes no other file.
 """
@@ -28,10 +29,9 @@ import numpy as np
 
 from ..errors import DamagedFileError, StoreError
 from ..results.files import read_archive, replacing, write_archive
-from ..run_orders import RunOrder
 from ..scan_orders import ScanOrder
 from ..version import __version__
-from .orders import Order, order_from_json
+from .orders import AnyOrder, Order, order_from_json
 from .ranges import Range
 
 __all__ = ["STORE_VERSION", "Folder", "Manifest"]
@@ -48,7 +48,7 @@ _CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
 class Manifest:
     """What a store holds trajectories, or sets, of."""
 
-    order: RunOrder | ScanOrder
+    order: AnyOrder
     written_by: str
     created: str  # in UTC
 
@@ -62,6 +62,7 @@ class Folder:
         self.manifest_path = self.path / "manifest.json"
         self.sets_path = self.path / "sets.npz"
         self.chunks_path = self.path / "chunks"
+        self.values_path = self.path / "values"
 
     def is_there(self) -> bool:
         """Whether something was stored."""
@@ -121,12 +122,16 @@ class Folder:
         return sorted(found)
 
     def size(self) -> int:
-        """Return the bytes of all chunks."""
-        total = 0
+        """Return the bytes of all chunks, also those of values."""
+        total = sum(folder.size() for folder in self.values())
         for portion in self.ranges():
             with contextlib.suppress(FileNotFoundError):
                 total += self.chunk_path(portion).stat().st_size
         return total
+
+    def values(self) -> list[Folder]:
+        """Return the stores of what runs with ``until=`` looked at, which lie in this one."""
+        return [Folder(path) for path in sorted(self.values_path.glob("*")) if path.is_dir()]
 
     def remove_leavings(self) -> None:
         """Remove what writers left that were killed; only for who holds the lock."""

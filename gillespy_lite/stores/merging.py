@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import DamagedFileError, StoreError
 from .folder import Folder
 from .orders import Order, differences
 from .ranges import Range, shown, union
@@ -87,7 +88,21 @@ def merge_stores(
             _check_apart(order, [(mine, own)], folder, portions)
         for folder, one in copies:
             merged.copy(folder, one)
+        for store in stores:
+            for values in Folder(store.path).values():
+                _copy_values(values, mine.values_path / values.path.name)
     return open_store(into)
+
+
+def _copy_values(source: Folder, into: Path) -> None:
+    """Copy what runs with ``until=`` looked at; of a pilot, machines may have the same."""
+    with contextlib.suppress(DamagedFileError):  # it is worked out again where it is needed
+        order = source.read_manifest().order
+        with StoreWriter(into, order) as merged:
+            there = Folder(into).ranges()
+            for one in source.ranges():
+                if not any(one.overlap(other) for other in there):
+                    merged.copy(source, one)
 
 
 def _check_same(name: str, order: Order, other_name: str, other: Order) -> None:

@@ -8,10 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..gathering import Portion
+from ..probing_jobs import ValueOrder
 from ..run_orders import RunOrder
 from ..scan_orders import ScanOrder
 
-__all__ = ["Order", "differences", "order_from_json"]
+__all__ = ["AnyOrder", "Order", "differences", "order_from_json"]
+
+
+AnyOrder = RunOrder | ScanOrder | ValueOrder
 
 
 class Order(Protocol):
@@ -58,7 +62,7 @@ class Order(Protocol):
         """Return a portion from the arrays of its file; `DamagedFileError` if one is wrong."""
 
 
-def order_from_json(values: Any) -> RunOrder | ScanOrder:
+def order_from_json(values: Any) -> AnyOrder:
     """Return the order that ``to_json`` wrote.
 
     Raises
@@ -68,6 +72,8 @@ def order_from_json(values: Any) -> RunOrder | ScanOrder:
     """
     if isinstance(values, Mapping) and "run" in values:
         return ScanOrder.from_json(values)
+    if isinstance(values, Mapping) and "values_of" in values:
+        return ValueOrder.from_json(values)
     return RunOrder.from_json(values)
 
 
@@ -77,6 +83,9 @@ def differences(stored: Order, wanted: Order) -> list[str]:
         return [f"there are {stored.things} there and {wanted.things} here"]
     if isinstance(stored, RunOrder) and isinstance(wanted, RunOrder):
         return _of_runs(stored, wanted)
+    if isinstance(stored, ValueOrder) and isinstance(wanted, ValueOrder):
+        columns = ["what is looked at is another"] if stored.columns != wanted.columns else []
+        return _of_runs(stored.run, wanted.run) + columns
     assert isinstance(stored, ScanOrder)
     assert isinstance(wanted, ScanOrder)
     found = _of_runs(stored.run, wanted.run)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import DamagedFileError, StoreError, StoreWarning
 from ..memory import available_memory, require_memory
 from ..methods import METHODS
+from ..probing_jobs import ValueOrder
 from ..progress import Progress, reporter
 from ..results import Ensemble, EnsembleStatistics
 from ..run_orders import RunOrder
@@ -72,6 +73,11 @@ def open_store(path: str | os.PathLike[str]) -> Store | ScanStore:
         manifest = Manifest(order, "unknown", "unknown")
     if isinstance(manifest.order, ScanOrder):
         return ScanStore(folder, manifest)
+    if isinstance(manifest.order, ValueOrder):
+        raise StoreError(
+            f"{folder.name!r} holds what a run with until= looked at; open the store in which it "
+            f"lies, {os.fspath(folder.path.parent.parent)!r}"
+        )
     return Store(folder, manifest)
 
 

@@ -26,12 +26,11 @@ from ..errors import DamagedFileError, StoreError, StoreWarning, StoreWriteError
 from ..gathering import Gathering, Portion
 from ..memory import shown_size
 from ..results.files import replacing
-from ..run_orders import RunOrder
 from ..scan_orders import ScanOrder
 from .chunks import narrowed, order_in, read_chunk, write_chunk
 from .folder import Folder
 from .lock import Lock
-from .orders import Order, differences
+from .orders import AnyOrder, Order, differences
 from .ranges import Range, cut, gaps, missing, usable
 
 __all__ = ["StoreWriter", "check_order", "fill_unlocked", "rows_of", "stored_order"]
@@ -43,7 +42,7 @@ _COMPRESSED_BYTES_PER_SECOND = 4e7
 _SHARE_FOR_COMPRESSION = 0.01
 
 
-def stored_order(path: str | os.PathLike[str]) -> RunOrder | ScanOrder | None:
+def stored_order(path: str | os.PathLike[str]) -> AnyOrder | None:
     """Return the run of a store; None where there is no store yet.
 
     A manifest that is damaged or missing is made good by any whole chunk.
@@ -157,7 +156,7 @@ class StoreWriter:
         )
         self._thread.start()
 
-    def _stored_order(self) -> RunOrder | ScanOrder | None:
+    def _stored_order(self) -> AnyOrder | None:
         found = stored_order(self._folder.path)
         if found is not None:
             check_order(self.name, found, self._order)
