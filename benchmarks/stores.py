@@ -100,7 +100,7 @@ def cases(threads: int | None) -> list[Case]:
         found.append(Case(name, "statistics" if statistics else "paths", run, 256, n_bytes))
     for name, varied, (low, high), end, kept in SCANS:
         network = MODELS[name].build()
-        n_bytes = 8 * 2 * (4 + 2 * network.n_species) * network.n_species
+        n_bytes = 8 * 2 * (3 + network.n_species) * network.n_species
         if kept == "paths":
             n_bytes = 8 * 100 * 2 * network.n_species
 
@@ -108,7 +108,7 @@ def cases(threads: int | None) -> list[Case]:
             gl.scan(network, {varied: np.linspace(low, high, n)}, [0, end], 100, rng=1, **how)
 
         run = partial(scan, keep=kept, threads=threads)
-        found.append(Case(f"{name}, sets to {end:g}", kept, run, 64, n_bytes))
+        found.append(Case(f"{name} sets to {end:g}", kept, run, 64, n_bytes))
     return found
 
 

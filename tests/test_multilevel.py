@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import subprocess
 import sys
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,8 @@ from gillespy_lite.multilevel_estimation.levels import (
     Rung,
 )
 from gillespy_lite.multilevel_estimation.outputs import check_outputs
+from gillespy_lite.portion_tasks import PortionTask, run_portion
+from gillespy_lite.worker_pools import OwnProcesses
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -364,6 +369,104 @@ def test_estimates_are_the_same_on_any_number_of_threads_and_again():
         assert results[0].work == other.work
     another = gl.multilevel(network, 50.0, ["I"], relative_tolerance=0.004, rng=8)
     assert another.estimate("I") != results[0].estimate("I")
+
+
+class Here(Executor):
+    """Does each task at once, as if it had gone to a process and come back."""
+
+    def __init__(self) -> None:
+        self.tasks: list[PortionTask] = []
+
+    def submit(self, work, /, *arguments, **named):
+        future: Future = Future()
+        try:
+            if work is run_portion:
+                arguments = (pickle.loads(pickle.dumps(arguments[0])),)
+                self.tasks.append(arguments[0])
+            future.set_result(work(*arguments, **named))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("network", "outputs", "how"),
+    [
+        (
+            models.sir(N=20_000, I0=200),
+            ["I", "I > 1700"],
+            {"relative_tolerance": {"I": 1e-3}, "method": "multilevel"},
+        ),
+        (
+            gl.Network.parse(SWITCH),
+            ["Y^2", "Y > 9"],
+            {"tolerance": {"Y^2": 9.0}, "levels": [8, 32]},
+        ),
+        (gl.Network.parse(LINEAR), None, {"relative_tolerance": 0.02, "method": "exact"}),
+    ],
+    ids=["chosen", "given", "exact"],
+)
+def test_estimates_are_the_same_on_workers(network, outputs, how):
+    here = Here()
+    t = [0.0, 1.5, 4.0]
+    usual = gl.multilevel(network, t, outputs, rng=17, **how)
+    with ThreadPoolExecutor(2) as pool:
+        others = [
+            gl.multilevel(network, t, outputs, rng=17, executor=here, **how),
+            gl.multilevel(network, t, outputs, rng=17, executor=pool, threads=2, **how),
+        ]
+    assert here.tasks
+    for other in others:
+        assert np.array_equal(usual.estimates, other.estimates)
+        assert np.array_equal(usual.standard_errors, other.standard_errors)
+        assert [one.n for one in usual.levels] == [one.n for one in other.levels]
+        assert other.work == pytest.approx(usual.work, rel=1e-12)
+
+
+def test_processes_are_started_once_for_all_rounds(monkeypatch):
+    network, made = gl.Network.parse(LINEAR), []
+    usual = gl.multilevel(network, 4.0, relative_tolerance=0.01, levels=[4], rng=18)
+    plain = OwnProcesses.submit
+
+    def submit(self, task):
+        future = plain(self, task)
+        made.append(self._pool)
+        return future
+
+    monkeypatch.setattr(OwnProcesses, "submit", submit)
+    other = gl.multilevel(
+        network, 4.0, relative_tolerance=0.01, levels=[4], rng=18, executor="processes"
+    )
+    assert np.array_equal(usual.estimates, other.estimates)
+    assert len(made) > 2
+    assert len(set(map(id, made))) == 1
+
+
+def test_what_goes_wrong_on_workers_comes_back_with_the_estimate_so_far():
+    network = gl.Network.parse("species X = 5\n0 => X @ 40 - X\nX => 0 @ 30 - X")
+    with pytest.raises(
+        BadPropensityError, match=r"rate '30 - X' of reaction 2 .* is -\d in exact path"
+    ):
+        gl.multilevel(network, 50.0, levels=[16], rng=1, executor=Here())
+    slow, started = models.sir(N=200_000, I0=200), time.monotonic()
+    how = {"relative_tolerance": 1e-6, "rng": 2, "levels": [64, 256]}
+    with (
+        ThreadPoolExecutor(2) as pool,
+        pytest.warns(IncompleteWarning, match="max_time: the run was stopped"),
+    ):
+        part = gl.multilevel(slow, 50.0, ["I"], max_time=2.0, executor=pool, **how)
+    assert part.stopped == "timeout"
+    assert len(part.levels) == 3
+    assert time.monotonic() - started < 60
+
+    def press(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(2) as pool, pytest.raises(Interrupted):
+        gl.multilevel(slow, 50.0, ["I"], max_time=60.0, executor=pool, progress=press, **how)
+    with pytest.raises(ValueError, match="executor must be 'threads', 'processes'"):
+        gl.multilevel(slow, 50.0, executor="magic")
 
 
 def test_what_is_chosen_is_what_takes_less_work():

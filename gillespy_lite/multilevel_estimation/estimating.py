@@ -19,7 +19,9 @@ from ..rate_laws import Expression
 from ..results import Provenance
 from ..run_plan import check_timeout, check_whole
 from ..version import STREAM_VERSION, __version__
+from ..worker_pools import worker_pool
 from ..workers import cores
+from ..workplaces import Workplace
 from .arguments import (
     check_end_times,
     check_levels,
@@ -55,6 +57,7 @@ def multilevel(
     threads: int | None = None,
     max_time: float | None = None,
     progress: bool | Progress = False,
+    executor: Any = None,
 ) -> MultilevelEstimate:
     """Estimate means of functions of the state to a tolerance, by multilevel Monte Carlo.
 
@@ -93,13 +96,18 @@ def multilevel(
         paths there are on counted work and no clock, so that the result is the same on any number
         of threads.
     threads : int, optional
-        Threads to use; all cores by default.
+        Threads to use; all cores by default. With an `executor`, threads of each of its workers,
+        one by default.
     max_time : float, optional
         Seconds after which the run stops and returns what it has, with wider intervals and an
         `IncompleteWarning`.
     progress : bool or callable, optional
         True shows a bar; a callable is called as ``progress(done, total)``, in per cent of the work
         that is expected.
+    executor : str, Executor or Client, optional
+        Where paths are run, as in `ensemble`: ``"threads"`` of this process, the default;
+        ``"processes"``, an executor of `concurrent.futures`, or a Dask `Client`. It has no
+        influence on the result. Blocks of paths go to the workers, of which only moments come back.
 
     Returns
     -------
@@ -118,6 +126,9 @@ def multilevel(
     SimulationError
         If a propensity of an exact path turns negative, infinite or not a number, an output is no
         finite number, or `max_time` ran out before each level had its first paths; else
+        `error.result` holds the estimate so far.
+    WorkerError
+        If workers of `executor` died again and again, or have another version of the package;
         `error.result` holds the estimate so far.
     Interrupted
         On Ctrl-C; `error.result` holds the estimate so far, or None if a level has no paths yet.
@@ -153,7 +164,9 @@ def multilevel(
     chosen = check_outputs(network, outputs)
     targets = check_targets(chosen, tolerance, relative_tolerance)
     steps = None if levels is None else check_levels(levels)
-    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
+    n_threads = check_whole(threads, "threads", 1) if threads is not None else None
+    is_elsewhere = worker_pool(executor, n_threads or 1) is not None
+    n_threads = n_threads or (1 if is_elsewhere else cores())
     limit = check_timeout(max_time, "max_time")
     entropy = take_entropy(rng, seed)
     ladder = (
@@ -161,15 +174,16 @@ def multilevel(
         if steps is None
         else Ladder(compiled, times, chosen, steps[0])
     )
+    place = Workplace(lambda: worker_pool(executor, n_threads), n_threads, None)
     run = MultilevelRun(
         network=network,
         outputs=chosen,
         targets=targets,
         confidence=confidence,
-        sampler=Sampler(ladder, entropy, n_threads, limit),
+        sampler=Sampler(ladder, entropy, place, limit),
         tell=reporter(progress, 100.0, "multilevel"),
         is_limited=math.isfinite(limit),
-        n_threads=n_threads,
+        n_threads=place.n_workers,
     )
     options: dict[str, int | float | str | bool | None] = {
         "method": method,
@@ -179,11 +193,14 @@ def multilevel(
         "relative_tolerance": shown_targets(relative_tolerance),
         "max_time": max_time,
     }
-    run.sampler.load_kernels()
-    run.sampler.start_clock()
-    chain, reason = run.choose(method, steps)
-    if run.sampler.stopped is None:
-        chain, reason = run.refine(chain, reason, may_change=method == "auto" and steps is None)
+    try:
+        run.sampler.load_kernels()
+        run.sampler.start_clock()
+        chain, reason = run.choose(method, steps)
+        if run.sampler.stopped is None:
+            chain, reason = run.refine(chain, reason, may_change=method == "auto" and steps is None)
+    finally:
+        place.close()
 
     def provenance() -> Provenance:
         return Provenance(

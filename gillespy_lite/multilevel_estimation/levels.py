@@ -72,6 +72,7 @@ class Ladder:
         self, compiled: CompiledNetwork, times: FloatArray, outputs: Outputs, n_first: int = 4
     ) -> None:
         self.compiled, self.times, self.outputs = compiled, times, outputs
+        self.n_first = n_first
         self.lanes: LaneNetwork = compile_lanes(compiled)
         self.lengths = np.diff(times)
         longest = float(times[-1] - times[0]) / n_first

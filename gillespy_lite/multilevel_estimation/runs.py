@@ -258,7 +258,7 @@ class MultilevelRun:
         found = self._found(chain)
         result = None if found is None else self._result(found, stopped, provenance())
         if error is not None:
-            error.result = result
+            error.result = result  # type: ignore[attr-defined]
             raise error
         if stopped == "interrupt":
             there = "the estimate so far is in the error's .result"

@@ -12,38 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from ..compilation import CompiledNetwork, label
-from ..crews import Crew
-from ..errors import (
-    BadPropensityError,
-    CountOverflowError,
-    NotEnoughMemoryError,
-    SimulationError,
-)
+from ..errors import SimulationError
 from ..gathering import Paths
-from ..interruption import interrupts_kept
-from ..kernels.exact_pairs import run_exact_pairs
-from ..kernels.jit import is_loaded
-from ..kernels.lane_vectors import LANES
-from ..kernels.leap_pairs import run_leap_pairs
-from ..kernels.leap_paths import PairOutput
-from ..kernels.walking import ALL_DONE, BAD_PROPENSITY, COMPLETE, OVERFLOW
 from ..moment_tree import BlockTree
+from ..portion_jobs import TrajectoryJob
 from ..results import Ensemble
 from ..run_plan import plan_run
-from .levels import EXACT, EXACT_PAIR, LEAP, Ladder, Rung
+from ..workplaces import Workplace
+from .blocks import BlockSums, LevelJob, load_kernels, run_block
+from .levels import EXACT, EXACT_PAIR, Ladder, Rung
 from .sums import LevelSums
 from .work import Prices
 
 __all__ = ["Sampler", "Samples"]
 
-# Work of a block, so that Python's part of it is small; of a kernel call, so that it soon returns.
-_BLOCK_WORK, _CALL_WORK = 8e6, 2e7
+# Work of a block, so that Python's part of it is small.
+_BLOCK_WORK = 8e6
+# Turns that levels take on a pool where time may run out.
+_TURNS = 4
 # Rows of a block: at least and at most, with an exact path, and of exact paths alone.
 _LEAST_ROWS, _MOST_ROWS, _EXACT_PAIR_ROWS, _EXACT_ROWS = 64, 8192, 64, 1024
 
 
-@dataclass
+@dataclass(eq=False)
 class Samples:
     """What has been sampled of one level."""
 
@@ -65,7 +56,8 @@ class Sampler:
     ----------
     ladder : Ladder
     entropy : int
-    n_threads : int
+    place : Workplace
+        Where paths are run: threads of this process, or a pool.
     max_time : float
         In seconds.
 
@@ -73,15 +65,15 @@ class Sampler:
     ----------
     stopped : str or None
         What cut the work short: "timeout", "interrupt" or "error".
-    error : SimulationError or None
+    error : SimulationError, WorkerError or None
     work : float
         Of all that was run.
     """
 
-    def __init__(self, ladder: Ladder, entropy: int, n_threads: int, max_time: float) -> None:
+    def __init__(self, ladder: Ladder, entropy: int, place: Workplace, max_time: float) -> None:
         self.ladder, self.entropy = ladder, entropy
         self.prices = Prices(ladder.compiled, ladder)
-        self._n_threads = n_threads
+        self._place, self._n_threads = place, place.n_threads
         self._max_time, self._deadline = max_time, math.inf
         self._levels: dict[Rung, Samples] = {}
         self._lock = threading.Lock()
@@ -89,7 +81,7 @@ class Sampler:
         self._exact_plan: Any = None
         self.work = 0.0
         self.stopped: str | None = None
-        self.error: SimulationError | NotEnoughMemoryError | None = None
+        self.error: BaseException | None = None
 
     def level(self, rung: Rung) -> Samples:
         """Return what there is of a level."""
@@ -110,16 +102,7 @@ class Sampler:
 
     def load_kernels(self) -> None:
         """Compile the kernels or load them, where Ctrl-C is heard and before time counts."""
-        first = self.ladder.n_steps(0)
-        for rung, kernel in (
-            (Rung(LEAP, first, 0), run_leap_pairs),
-            (Rung(EXACT_PAIR, 0, first), run_exact_pairs),
-        ):
-            if not is_loaded(kernel):
-                with interrupts_kept():
-                    plan = self.ladder.plan(rung, self.entropy)
-                    walker = self.ladder.walker(rung)
-                    kernel(self.ladder.lanes, plan, walker, self.ladder.output(0), 0, 0)
+        load_kernels(self.ladder)
 
     def start_clock(self) -> None:
         """Let the time limit begin."""
@@ -130,9 +113,22 @@ class Sampler:
 
         `report` is told the work done, in all.
         """
+        try:
+            self._run(wanted, report)
+        except KeyboardInterrupt:
+            self._halt.set()
+            self.stopped = "interrupt"
+        return self.stopped is None
+
+    def _run(self, wanted: dict[Rung, int], report: Callable[[float], None]) -> None:
         exact = [rung for rung in wanted if rung.kind == EXACT]
         for rung in exact:
             self._run_exact(self.level(rung), wanted[rung], report)
+        if self._place.is_elsewhere:
+            self._run_elsewhere(
+                {self.level(rung): n for rung, n in wanted.items() if rung.kind != EXACT}, report
+            )
+            return
         queue: list[tuple[float, int, Samples, int]] = []
         for order, rung in enumerate(wanted):
             level = self.level(rung)
@@ -146,7 +142,46 @@ class Sampler:
         queue.sort(key=lambda one: one[:2])
         if queue and self.stopped is None:
             self._run_blocks([(level, block) for _, _, level, block in queue], report)
-        return self.stopped is None
+
+    def _run_elsewhere(self, wanted: dict[Samples, int], report: Callable[[float], None]) -> None:
+        """Run blocks of levels on the workers of a pool."""
+        # Where time may run out, all levels move on together, so that none is left behind.
+        n_turns = _TURNS if math.isfinite(self._max_time) else 1
+        more = {
+            level: max(0, math.ceil(n / level.n_rows) - level.n_blocks)
+            for level, n in wanted.items()
+        }
+        begin = {level: level.n_blocks for level in wanted}
+        for turn in range(n_turns):
+            for level, n in more.items():
+                last = begin[level] + n * (turn + 1) // n_turns
+                if last <= level.n_blocks or self.stopped is not None:
+                    continue
+                job = LevelJob(self.ladder, level.rung, self.entropy, level.n_rows)
+                sums = BlockSums(level.n_blocks, last)
+                before, known = self.work, level.sums
+                each = 0.0 if known is None else known.work / known.n * level.n_rows
+
+                def tell(k: float, before: float = before, each: float = each) -> None:
+                    report(before + k * each)
+
+                self._compute(job, sums, tell)
+                for block, one in sorted(sums.blocks.items()):
+                    level.tree.add(block, one)
+                    self.work += one.work
+                level.n_blocks = last
+                report(self.work)
+
+    def _compute(self, job: Any, gatherer: Any, report: Callable[[float], None]) -> None:
+        left = max(self._deadline - time.monotonic(), 0.0)
+        self.error, self.stopped = self._place.compute(
+            job,
+            gatherer,
+            [(gatherer.first, gatherer.last)],
+            report=report,
+            timeout=left,
+            check=lambda: None,
+        )
 
     def _run_blocks(
         self, blocks: list[tuple[Samples, int]], report: Callable[[float], None]
@@ -180,9 +215,6 @@ class Sampler:
                     # Leaving the pool waits for the threads, which stop within one kernel call.
                     self._halt.set()
                     raise
-        except KeyboardInterrupt:
-            self._halt.set()
-            self.stopped = "interrupt"
         except SimulationError as error:
             self._halt.set()
             self.stopped, self.error = "error", error
@@ -194,33 +226,15 @@ class Sampler:
         return self._halt.is_set()
 
     def _run_block(self, level: Samples, block: int) -> None:
-        ladder, rung = self.ladder, level.rung
-        n_rows, first = level.n_rows, block * level.n_rows
-        plan, walker, output = (
-            ladder.plan(rung, self.entropy), ladder.walker(rung), ladder.output(n_rows)
-        )  # fmt: skip
-        if rung.kind == EXACT_PAIR:
-            kernel, per_unit = run_exact_pairs, self.prices.exact_pair(1.0, Rung(EXACT_PAIR, 0, 0))
-            budget = max(LANES, int(_CALL_WORK / per_unit))
-        else:
-            kernel, per_unit = run_leap_pairs, self.prices.leaps(rung) / rung.finer
-            budget = max(1, int(_CALL_WORK / per_unit / LANES))
-        status = -1
-        while status != ALL_DONE:
-            if self._is_late():
-                return
-            status = kernel(ladder.lanes, plan, walker, output, first, budget)
-        if (output.outcome != COMPLETE).any():
-            raise self._trouble(output, first)
-        times, of = ladder.times[1:], ladder.outputs
-        finer = of.values(output.finer, times)
-        coarser = None if rung.kind == LEAP else of.values(output.coarser, times)
-        n_events = float(output.n_events.sum())
-        work = self.prices.of_block(rung, n_rows, n_events, output.n_points)
-        sums = LevelSums.of(finer, coarser, n_events, work)
+        sums = run_block(
+            *(self.ladder, self.prices, level.rung, self.entropy),
+            *(block, level.n_rows, self._is_late),
+        )
+        if sums is None:
+            return
         with self._lock:
             level.tree.add(block, sums)
-            self.work += work
+            self.work += sums.work
 
     def _run_exact(self, level: Samples, wanted: int, report: Callable[[float], None]) -> None:
         """Run exact paths by themselves, with the engine that suits their number."""
@@ -239,11 +253,8 @@ class Sampler:
             n = min(last - level.n_blocks, max(1, ladder.rows_that_fit() // level.n_rows))
             first = level.n_blocks * level.n_rows
             paths = Paths(plan, first, first + n * level.n_rows)
-            crew = Crew(plan, paths, self._n_threads)
-            left = self._deadline - time.monotonic()
-            self.error = crew.work(lambda done: report(self.work), max(left, 0.0))
-            self.stopped = crew.stopped
-            result = paths.result(crew.stopped)
+            self._compute(TrajectoryJob(plan, None), paths, lambda done: report(self.work))
+            result = paths.result(self.stopped)
             assert isinstance(result, Ensemble)
             numbers = result.indices
             for block in range(n):
@@ -258,40 +269,3 @@ class Sampler:
                 self.work += work
             level.n_blocks += n
             report(self.work)
-
-    def _trouble(self, output: PairOutput, first: int) -> SimulationError:
-        """Return the error for an exact path that could not go on."""
-        compiled: CompiledNetwork = self.ladder.compiled
-        network, (row, at) = compiled.network, output.trouble[:2].tolist()
-        state = dict(zip(network.species_names, output.trouble[2:].tolist(), strict=True))
-        shown = ", ".join(f"{name} = {count:g}" for name, count in state.items())
-        if len(shown) > 500:
-            shown = shown[:500] + " ..."
-        where = f"in exact path {first + int(row)} at t = {at:g}, where {shown}"
-        outcome = int(output.outcome[int(row)])
-        if outcome == BAD_PROPENSITY:
-            values: dict[str, float] = {
-                **dict(
-                    zip(network.parameter_names, network.parameter_values.tolist(), strict=True)
-                ),
-                **state,
-            }
-            for j, reaction in enumerate(network.reactions):
-                value = float(np.asarray(network.expanded_rate(j).evaluate(values)))
-                if not 0.0 <= value < math.inf:
-                    return BadPropensityError(
-                        f"the rate '{reaction.rate}' of reaction {label(network, j)} is {value:g} "
-                        f"{where}; a propensity must be a finite number, 0 or more"
-                    )
-            return BadPropensityError(
-                f"the propensities add up to more than a double can hold {where}"
-            )
-        if outcome == OVERFLOW:
-            return CountOverflowError(
-                f"a count grew above 2**52 {where}; larger counts cannot be told apart in double "
-                "precision"
-            )
-        return SimulationError(
-            f"the clock stands still {where}: waiting times are too short to be added to the time "
-            "in double precision; start the times nearer to 0, or use a larger unit of time"
-        )
