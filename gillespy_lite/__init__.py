@@ -110,7 +110,7 @@ if TYPE_CHECKING:
     from .precision import ControlledMean, Difference, controlled_mean, difference
     from .scans import SobolIndices, scan, sobol
     from .simulation import simulate
-    from .stores import Store, merge_stores, open_store
+    from .stores import ScanStore, Store, merge_stores, open_store
 
 __all__ = [
     "METHODS",
@@ -152,6 +152,7 @@ __all__ = [
     "Recurrence",
     "Rejection",
     "Scan",
+    "ScanStore",
     "SimulationError",
     "SobolIndices",
     "Species",
@@ -214,7 +215,7 @@ _HOMES = {
     "ensemble": "ensembles",
     "replay": "ensembles",
     "simulate": "simulation",
-    **dict.fromkeys(("Store", "merge_stores", "open_store"), "stores"),
+    **dict.fromkeys(("ScanStore", "Store", "merge_stores", "open_store"), "stores"),
     **dict.fromkeys(("Certificate", "certify"), "certification"),
     **dict.fromkeys(("MultilevelEstimate", "multilevel"), "multilevel_estimation"),
     **dict.fromkeys(("ControlledMean", "Difference", "controlled_mean", "difference"), "precision"),

@@ -6,14 +6,16 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 
 from .errors import NotEnoughMemoryError, SimulationError
 from .gathering import Taker, part_of
+from .interruption import interrupts_held
 from .kernels.arrays import JumpWalker, Output, Walker
 from .kernels.lane_leaps import LeapWalker
+from .kernels.lane_martingales import MartingaleWalker
 from .kernels.lanes import LEFT_OVER, N_FINISHED, LaneWalker
 from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
 from .memory import memory_ran_short
@@ -21,6 +23,10 @@ from .pace import STANDSTILL, Pace
 from .run_plan import RunPlan, trouble
 
 __all__ = ["Crew"]
+
+# Seconds before other threads join. To start one and wait for it takes some .3 ms, of the
+# processor, too; without this a loop over ensembles of .5 ms takes one and a half times as long.
+_ALONE_FOR = 4e-4
 
 
 class Crew:
@@ -59,7 +65,7 @@ class Crew:
         self._plan, self._gatherer, self._should_stop = plan, gatherer, should_stop
         self._first, self._last = gatherer.first, gatherer.last
         self._n_threads = min(n_threads, self._last - self._first)
-        self._deadline = math.inf
+        self._started, self._deadline = -math.inf, math.inf
         self._chunk_size = chunk_size
         # Rows that are kept are in place from the beginning, so that all threads may take rows from
         # one counter and end together.
@@ -74,8 +80,13 @@ class Crew:
         self._trouble: tuple[int, SimulationError] | None = None
         self.stopped: str | None = None
         self.watch: Callable[[], None] | None = None
+        self._call_others: Callable[[], None] | None = None
         # Calls of a kernel that returned, of each thread; infinite when it has ended.
         self._n_returns: list[float] = [0.0] * self._n_threads
+
+    def load_kernel(self) -> None:
+        """Compile the kernel, or load it, unless this process has it."""
+        self._plan.load_kernel()
 
     def returns(self) -> list[float]:
         """Return a mark for `have_returned_since`."""
@@ -103,7 +114,8 @@ class Crew:
         """
         try:
             self._plan.load_kernel()
-            self._deadline = time.monotonic() + timeout
+            self._started = time.monotonic()
+            self._deadline = self._started + timeout
             if self._n_threads == 1:
                 self._one_worker(0, report)
             else:
@@ -122,19 +134,25 @@ class Crew:
         return None
 
     def _many_workers(self, report: Callable[[float], None]) -> None:
-        with ThreadPoolExecutor(self._n_threads, thread_name_prefix="gillespy_lite") as pool:
-            try:
-                pending = set()
-                for worker in range(self._n_threads):
+        """Be the first worker; the others join when this takes more than a moment."""
+        pending: set[Future[None]] = set()
+        with ThreadPoolExecutor(self._n_threads - 1, thread_name_prefix="gillespy_lite") as pool:
+
+            def call_others() -> None:
+                for worker in range(1, self._n_threads):
                     try:
                         pending.add(pool.submit(self._one_worker, worker, None))
                     except RuntimeError:
                         # The system allows no more threads: those that there are do all of it.
-                        if not pending:
-                            self._one_worker(worker, report)
                         break
+
+            self._call_others = call_others
+            try:
+                self._one_worker(0, report)
                 while pending:
-                    done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
+                    done, others = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
+                    pending.clear()
+                    pending.update(others)
                     for future in done:
                         future.result()
                     report(self._n_done)
@@ -143,6 +161,7 @@ class Crew:
             finally:
                 # Leaving the pool waits for the threads, which stop within one kernel call.
                 self._halt.set()
+        self._n_returns = [math.inf] * self._n_threads
 
     def _one_worker(self, worker: int, report: Callable[[float], None] | None) -> None:
         try:
@@ -162,7 +181,8 @@ class Crew:
                     walker = self._run_rows(worker, pace, walker, output, first)
                 finally:
                     # Also what was finished of a unit that was cut short.
-                    self._gatherer.take(worker, first, output)
+                    with interrupts_held():
+                        self._gatherer.take(worker, first, output)
                 if self._halt.is_set():
                     return
                 with self._lock:
@@ -206,10 +226,19 @@ class Crew:
                 yield start, end
                 start = end
 
-    def _has_returned(self, worker: int) -> None:
-        """Count a kernel's return; look around where nobody else does."""
+    def _has_returned(self, worker: int, has_more: bool) -> None:
+        """Count a kernel's return; the first worker sees to what else there is."""
         self._n_returns[worker] += 1.0
-        if self._n_threads == 1 and self.watch is not None:
+        if worker != 0:
+            return
+        if (
+            has_more
+            and self._call_others is not None
+            and time.monotonic() - self._started > _ALONE_FOR
+        ):
+            call_others, self._call_others = self._call_others, None
+            call_others()
+        if self.watch is not None:
             self.watch()
 
     def _run_rows(
@@ -225,7 +254,7 @@ class Crew:
         plan = self._plan
         while not self._halt.is_set():
             status = pace.step(plan.kernel, plan.arrays, plan.request, walker, output, first)
-            self._has_returned(worker)
+            self._has_returned(worker, status != ALL_DONE or self._next < self._last)
             walker = plan.with_room(walker, status)
             if status == STANDSTILL:
                 row = int(walker.counter[ROW])
@@ -254,7 +283,8 @@ class Crew:
                     self._run_lanes(worker, pace, plan.lane_walker(queue), output, first, report)
                 finally:
                     # Also what was finished of a piece that was cut short.
-                    self._gatherer.take(worker, first, output)
+                    with interrupts_held():
+                        self._gatherer.take(worker, first, output)
                 if self._halt.is_set():
                     return
         except BaseException:
@@ -265,7 +295,7 @@ class Crew:
         self,
         worker: int,
         pace: Pace,
-        lanes: LaneWalker | LeapWalker,
+        lanes: LaneWalker | LeapWalker | MartingaleWalker,
         output: Output,
         first: int,
         report: Callable[[float], None] | None,
@@ -276,7 +306,9 @@ class Crew:
         status, n_finished = BUDGET_SPENT, 0
         while status != ALL_DONE and not self._halt.is_set():
             status = pace.step(engine.lane_kernel, engine.lanes, plan.request, lanes, output, first)
-            self._has_returned(worker)
+            shares = self._shared_output is not None
+            has_more = status != ALL_DONE or (not shares and self._next < self._last)
+            self._has_returned(worker, has_more)
             with self._lock:
                 self._n_done += int(lanes.counter[N_FINISHED]) - n_finished
             n_finished = int(lanes.counter[N_FINISHED])

@@ -15,6 +15,7 @@ from typing import Any
 from .compilation import CompiledNetwork
 from .errors import MethodError
 from .kernels.lane_leaps import LeapNetwork, run_leap_lanes
+from .kernels.lane_martingales import MartingaleLanes
 from .kernels.lanes import LaneNetwork, run_lanes
 from .kernels.programs import Programs
 from .lane_compilation import compile_lanes, compile_leap_lanes, why_no_lanes
@@ -47,7 +48,7 @@ class Engine:
 
     name: str
     reason: str
-    lanes: LaneNetwork | LeapNetwork | None = None  # where paths go in lockstep
+    lanes: LaneNetwork | LeapNetwork | MartingaleLanes | None = None  # where paths go in lockstep
     lane_kernel: Any = None
     kernel: Any = None  # of single paths, where it is not the method's own
 

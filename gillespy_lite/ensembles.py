@@ -8,13 +8,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from .crews import Crew
 from .errors import IncompleteWarning, Interrupted, MethodError
-from .executors import compute_elsewhere
-from .gathering import Gatherer, Paths, Statistics
+from .gathering import Paths, Statistics
 from .methods import METHODS, Method
 from .network import Network
-from .portion_runs import run_into_store
+from .portion_jobs import TrajectoryJob
+from .portion_runs import run_portions
 from .progress import Progress, reporter
 from .rate_laws import Expression
 from .results import Ensemble, EnsembleStatistics, Trajectory
@@ -72,8 +71,9 @@ def ensemble(
         Go on until so much is known, such as ``"mean(P) +/- 1% and prob(P > 50) +/- 5%"``:
         estimates ``mean``, ``prob``, ``std``, ``var`` and ``quantile(P, 0.9)`` at the last sampling
         time, ``at`` another one, or ``everywhere``; with a tolerance in percent of the estimate, or
-        without ``%`` in its own unit. What was reached is in `result.precision`. See the page on
-        precision for the method.
+        without ``%`` in its own unit. What was reached is in `result.precision`. Where it ends does
+        not depend on `threads`, `executor` or what a `store` has. See the page on precision for the
+        method.
     confidence : float, optional
         With `until`: probability with which all its intervals hold together; 0.95 by default.
     max_n : int, optional
@@ -131,9 +131,9 @@ def ensemble(
     store : str or path-like, optional
         A folder, made if need be, in which finished trajectories (or statistics of blocks of them)
         are kept on disk while the run goes on. The same call takes from it what is there and
-        computes what is missing, after whatever ended the last one; a larger `n` adds to it. The
-        result is that of a run without a store, to the last bit. Without `rng`, the store's
-        is used. See `open_store`.
+        computes what is missing, after whatever ended the last one; a larger `n`, or a sharper
+        `until`, adds to it. The result is that of a run without a store, to the last bit. Without
+        `rng`, the store's is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -180,11 +180,6 @@ def ensemble(
             if n is not None
             else "with until= the run begins at trajectory 0: leave first= out"
         )
-    elif store is not None or not (executor is None or executor == "threads"):
-        raise ValueError(
-            "with until= the run goes on threads of this process and is not stored: leave "
-            f"{'store=' if store is not None else 'executor='} out, or give n in place of until"
-        )
     # With until= a run is as long as it takes: enough for lanes; it changes no number.
     n = check_whole(n if until is None else 100_000, "n", 1)
     start = check_whole(first, "first", 0)
@@ -228,54 +223,38 @@ def ensemble(
             max_n=max_n,
             max_time=min(check_timeout(max_time, "max_time"), check_timeout(timeout)),
             n_bins=n_bins,
+            make_pool=lambda: worker_pool(executor, n_threads if pool is not None else 1),
             n_threads=n_threads,
             chunk=chunk,
+            store=store,
             progress=progress,
         )
     report = reporter(progress, n, "ensemble")
-    gatherer: Gatherer
+    gatherer: Statistics | Paths
     if n_bins is not None:
         gatherer = Statistics(plan, start, start + n, n_threads=n_threads, n_bins=n_bins)
     else:
         gatherer = Paths(plan, start, start + n)
-    seconds = check_timeout(timeout)
-    failure: BaseException | None
-    kept, interrupted = "", "interrupted"
+    run = run_portions(
+        TrajectoryJob(plan, n_bins),
+        gatherer,
+        store=store,
+        pool=pool,
+        n_threads=n_threads,
+        chunk_size=chunk,
+        report=report,
+        timeout=check_timeout(timeout),
+    )
+    failure, stopped, kept = run.failure, run.stopped, ""
     if store is not None:
-        run = run_into_store(
-            store,
-            plan,
-            n_bins,
-            gatherer,
-            pool=pool,
-            n_threads=n_threads,
-            chunk_size=chunk,
-            report=report,
-            timeout=seconds,
-        )
-        failure, stopped, interrupted = run.failure, run.stopped, run.signal
         kept = (
             f". The store {os.fspath(store)!r} has {run.n_stored} of them; the same call goes on "
             "from there"
         )
-    elif pool is not None:
-        failure, stopped = compute_elsewhere(
-            pool,
-            plan,
-            n_bins,
-            gatherer,
-            n_threads=n_threads,
-            chunk_size=chunk,
-            report=report,
-            timeout=seconds,
-        )
-    else:
-        crew = Crew(plan, gatherer, n_threads, chunk)
-        failure, stopped = crew.work(report, seconds), crew.stopped
     result: Ensemble | EnsembleStatistics = gatherer.result(stopped)
     if stopped == "interrupt":
         failure = Interrupted(
-            f"{interrupted}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
+            f"{run.signal}; the {gatherer.n_complete()} finished trajectories of {n} are in the "
             f"error's .result{kept}"
         )
     if failure is not None:

@@ -1,8 +1,8 @@
-"""Portions of a run handed out to workers: in sizes by measured cost, again where one is lost.
+"""Portions of a job handed out to workers: in sizes by measured cost, again where one is lost.
 
-Workers are what `worker_pools` offers: processes, any executor of `concurrent.futures`, Dask. Which
-trajectories a portion has changes no number, so sizes, losses and the order in which portions come
-back never show in a result.
+Workers are what `worker_pools` offers: processes, any executor of `concurrent.futures`, Dask. What
+a portion consists of changes no number, so sizes, losses and the order in which portions come back
+never show in a result.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from .errors import WorkerError
-from .gathering import Gatherer, Portion
+from .gathering import Gathering, Portion
 from .interruption import interrupts_held
+from .portion_jobs import Job
 from .portion_tasks import PortionReport, PortionTask
-from .run_orders import RunOrder
-from .run_plan import RunPlan
 from .version import STREAM_VERSION, __version__
 from .worker_pools import Pool
 
@@ -37,14 +36,14 @@ _MOST_TRAJECTORIES = 2**24
 
 
 class PortionSizes:
-    """How many trajectories to hand out at a time.
+    """How many trajectories, or sets, to hand out at a time.
 
     Parameters
     ----------
     unit : int
-        A portion ends at a multiple of it, as a `Gatherer` needs.
+        A portion ends at a multiple of it, as a `Gathering` needs.
     bytes_each : int
-        That a trajectory adds to a portion.
+        That each adds to a portion.
     chunk_size : int or None
         Asked for; None goes by the cost.
     """
@@ -56,7 +55,7 @@ class PortionSizes:
         self._largest = 1
 
     def learn(self, n: int, seconds: float) -> None:
-        """Take note of what `n` trajectories took on a worker."""
+        """Take note of what `n` of them took on a worker."""
         each = max(seconds, 1e-9) / n
         known = not math.isnan(self._seconds_each)
         # What a large portion says counts for more than what a small one does.
@@ -65,14 +64,14 @@ class PortionSizes:
         self._largest = max(self._largest, n)
 
     def end_of(self, first: int, last: int, n_left: int, n_workers: int) -> int:
-        """Return where a portion ends that begins with trajectory `first`.
+        """Return where a portion ends that begins with number `first`.
 
         Parameters
         ----------
         first, last : int
-            Trajectories first, ..., last - 1 are to be done.
+            first, ..., last - 1 are to be done.
         n_left : int
-            Trajectories to be done in all.
+            How many are to be done in all.
         n_workers : int
         """
         unit, start = self._unit, first // self._unit
@@ -99,14 +98,12 @@ class _Portion:
 
 
 class Dispatcher:
-    """Hands out the portions of a run and takes what comes back.
+    """Hands out the portions of a job and takes what comes back.
 
     Parameters
     ----------
     pool : Pool
-    plan : RunPlan
-    order : RunOrder
-        Of the plan.
+    job : Job
     sizes : PortionSizes
     threads : int
         Of each task.
@@ -117,10 +114,8 @@ class Dispatcher:
         What cut the work short: "timeout", "interrupt" or "error".
     """
 
-    def __init__(
-        self, pool: Pool, plan: RunPlan, order: RunOrder, sizes: PortionSizes, threads: int
-    ) -> None:
-        self._pool, self._plan, self._order = pool, plan, order
+    def __init__(self, pool: Pool, job: Job, sizes: PortionSizes, threads: int) -> None:
+        self._pool, self._job = pool, job
         self._sizes, self._threads = sizes, threads
         self._run = uuid.uuid4().hex
         self._ranges: deque[tuple[int, int]] = deque()
@@ -145,12 +140,12 @@ class Dispatcher:
         Parameters
         ----------
         ranges : iterable of (int, int)
-            Trajectories to be done, first and last + 1 of each range.
+            What is to be done, first and last + 1 of each range.
         deliver : callable
             Called in this thread as ``deliver(first, last, portion)`` with all that is finished of
-            trajectories first, ..., last - 1. It is everything, unless the run is cut short.
+            first, ..., last - 1. It is everything, unless the run is cut short.
         report : callable
-            Told now and then how many trajectories are done.
+            Told now and then how many are done.
         timeout : float
             Seconds, without those that compile a kernel on a worker.
         """
@@ -159,7 +154,7 @@ class Dispatcher:
         try:
             try:
                 # Also where others do the work: workers on the same disk find the kernel there.
-                self._plan.load_kernel()
+                self._job.load_kernel()
                 self._deadline = time.monotonic() + timeout
                 self._hand_out()
                 while self._pending and self.stopped is None:
@@ -193,8 +188,8 @@ class Dispatcher:
                 if portion is None:
                     return
                 task = PortionTask(
-                    order=self._order,
-                    engine=self._plan.engine.name,
+                    order=self._job.work_order(portion.first, portion.last),
+                    engine=self._job.engine_name,
                     first=portion.first,
                     last=portion.last,
                     threads=self._threads,
@@ -266,7 +261,7 @@ class Dispatcher:
         if self.stopped is not None:
             return
         portion.n_tries += 1
-        where = f"trajectories {portion.first} to {portion.last - 1}"
+        where = self._named(portion)
         if portion.n_tries >= (_MOST_TRIES if self._n_done else _MOST_FIRST_TRIES):
             lost = WorkerError(
                 f"{self._pool.name}: the workers of {where} were lost {portion.n_tries} times, the "
@@ -300,11 +295,11 @@ class Dispatcher:
             )
             found.__cause__ = error
             return found
-        error.add_note(
-            f"on a worker ({self._pool.name}), in trajectories {portion.first} to "
-            f"{portion.last - 1}"
-        )
+        error.add_note(f"on a worker ({self._pool.name}), in {self._named(portion)}")
         return error
+
+    def _named(self, portion: _Portion) -> str:
+        return f"{self._job.order.things} {portion.first} to {portion.last - 1}"
 
     def _wind_up(self) -> None:
         """Take what the workers have, if they give it soon."""
@@ -332,9 +327,8 @@ def _other_version(name: str, package_version: str, stream_version: int) -> str:
 
 def compute_elsewhere(
     pool: Pool,
-    plan: RunPlan,
-    histogram_bins: int | None,
-    gatherer: Gatherer,
+    job: Job,
+    gatherer: Gathering,
     *,
     n_threads: int,
     chunk_size: int | None,
@@ -343,16 +337,14 @@ def compute_elsewhere(
     ranges: Iterable[tuple[int, int]] | None = None,
     deliver: Callable[[int, int, Portion], object] | None = None,
 ) -> tuple[BaseException | None, str | None]:
-    """Have the trajectories of a gatherer computed by a pool; return what `Dispatcher` says.
+    """Have what a gatherer takes computed by a pool; return what `Dispatcher` says.
 
     Parameters
     ----------
     pool : Pool
-    plan : RunPlan
-    histogram_bins : int or None
-        None where trajectories are kept.
-    gatherer : Gatherer
-        Of all trajectories of the run.
+    job : Job
+    gatherer : Gathering
+        Of all of the job.
     n_threads : int
         Of each task.
     chunk_size, report, timeout
@@ -367,9 +359,8 @@ def compute_elsewhere(
     (error or None, str or None)
         What could not go on; what cut the work short.
     """
-    order = RunOrder.of(plan, histogram_bins)
-    sizes = PortionSizes(gatherer.unit, _trajectory_bytes(order), chunk_size)
-    dispatcher = Dispatcher(pool, plan, order, sizes, n_threads)
+    sizes = PortionSizes(gatherer.unit, job.row_bytes, chunk_size)
+    dispatcher = Dispatcher(pool, job, sizes, n_threads)
     failure = dispatcher.work(
         [(gatherer.first, gatherer.last)] if ranges is None else ranges,
         (lambda first, last, portion: gatherer.add(portion)) if deliver is None else deliver,
@@ -377,10 +368,3 @@ def compute_elsewhere(
         timeout,
     )
     return failure, dispatcher.stopped
-
-
-def _trajectory_bytes(order: RunOrder) -> int:
-    """Return how many bytes a trajectory adds to a portion."""
-    if order.histogram_bins is None:
-        return 8 * (len(order.times) * len(order.outputs) + 4)
-    return 16 if order.stop_when is not None else 0

@@ -22,7 +22,18 @@ from .moment_tree import BlockTree, Moments, block_moments
 from .results import Ensemble, EnsembleStatistics
 from .run_plan import RunPlan, is_complete
 
-__all__ = ["Gatherer", "Paths", "Portion", "Statistics", "Taker", "block_size", "part_of"]
+__all__ = [
+    "Gatherer",
+    "Gathering",
+    "InPlace",
+    "Paths",
+    "Portion",
+    "Statistics",
+    "Taker",
+    "block_size",
+    "part_of",
+    "place_of",
+]
 
 # Arrays by name, int64 or float64; see `Paths.portion` and `Statistics.portion`.
 Portion = dict[str, np.ndarray]
@@ -48,26 +59,52 @@ class Taker(Protocol):
         """Take the finished rows of what `rows` returned, the first of which is `first`."""
 
 
-class Gatherer(Taker, Protocol):
-    """Takes the trajectories first, ..., last - 1 of a run, and has them."""
+class Gathering(Protocol):
+    """Has what is finished of the trajectories, or of the sets, first, ..., last - 1."""
+
+    first: int
+    last: int
+    # Portions end at whole multiples of so many, counted from 0, or where all ends.
+    unit: int
 
     def n_complete(self) -> int:
-        """Return how many trajectories are finished."""
+        """Return how many are finished."""
 
     def portion(self) -> Portion:
         """Return what is finished as plain arrays."""
 
     def add(self, portion: Mapping[str, np.ndarray]) -> None:
-        """Take trajectories that were finished elsewhere."""
+        """Take what was finished elsewhere."""
 
-    def part(self, first: int, last: int) -> Gatherer:
-        """Return a gatherer for trajectories first, ..., last - 1 of these.
+    def part(self, first: int, last: int) -> Gathering:
+        """Return a gathering for first, ..., last - 1 of these.
 
-        What it has is to be added to this one.
+        What it has is to be added to this one, unless it lies in its place.
         """
+
+
+class InPlace(Gathering, Protocol):
+    """Has a row for each, which stays where it is once it is finished."""
+
+    def finished(self, first: int, last: int) -> np.ndarray:
+        """Return which of first, ..., last - 1 are finished, bool."""
+
+    def part(self, first: int, last: int) -> InPlace:
+        """Return a gathering for first, ..., last - 1, in the place of these rows."""
+
+
+class Gatherer(Taker, Gathering, Protocol):
+    """Takes the trajectories first, ..., last - 1 of a run, and has them."""
 
     def result(self, stopped: str | None) -> Any:
         """Return the finished trajectories as the result of the run."""
+
+
+def place_of(rows: np.ndarray) -> np.ndarray | slice:
+    """Return rows as a slice if they are neighbours, which are copied in one go."""
+    if rows.size and rows[-1] - rows[0] == rows.size - 1 and bool((np.diff(rows) == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def part_of(output: Output, first: int, last: int) -> Output:
@@ -148,12 +185,7 @@ class Paths:
 
     def add(self, portion: Mapping[str, np.ndarray]) -> None:
         """Take trajectories that were finished elsewhere."""
-        output, rows = self._output, portion["indices"] - self.first
-        if rows.size == 0:
-            return
-        # Neighbours are copied in one go.
-        is_range = rows[-1] - rows[0] == rows.size - 1 and bool((np.diff(rows) == 1).all())
-        place = slice(int(rows[0]), int(rows[-1]) + 1) if is_range else rows
+        output, place = self._output, place_of(portion["indices"] - self.first)
         for mine, name in (
             (output.counts, "counts"),
             (output.values, "values"),

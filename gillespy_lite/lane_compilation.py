@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .compilation import CompiledNetwork
+from .compilation import CompiledNetwork, cache_aligned
 from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import (
     LARGEST_LANE_CHANGE,
@@ -18,7 +21,15 @@ from .kernels.lanes import (
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
 
-__all__ = ["compile_lanes", "compile_leap_lanes", "lane_walker", "leap_walker", "why_no_lanes"]
+__all__ = [
+    "compile_lanes",
+    "compile_leap_lanes",
+    "compile_martingale_lanes",
+    "lane_walker",
+    "leap_walker",
+    "martingale_walker",
+    "why_no_lanes",
+]
 
 # Rows of a set where there is one set: more than any run has.
 ONE_SET = 2**62
@@ -144,6 +155,28 @@ def _build_leaps(arrays: ReactionArrays, lanes: LaneNetwork) -> LeapNetwork:
     )
 
 
+def compile_martingale_lanes(
+    compiled: CompiledNetwork, edges: np.ndarray, weights: np.ndarray
+) -> MartingaleLanes:
+    """Return the arrays by which a network runs in lanes with a sum of weighted martingales.
+
+    Parameters
+    ----------
+    compiled : CompiledNetwork
+        For which `why_no_lanes` knows no reason.
+    edges : ndarray, shape (n_intervals + 1,), float64
+    weights : ndarray, shape (n_intervals, n_reactions), float64
+    """
+    falls = weights.copy()
+    falls[:, :-1] -= weights[:, 1:]
+    return MartingaleLanes(
+        lanes=compile_lanes(compiled),
+        edges=np.ascontiguousarray(edges),
+        first=np.ascontiguousarray(weights[:, 0]),
+        falls=np.ascontiguousarray(falls),
+    )
+
+
 def _starts(sizes: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -162,33 +195,55 @@ def _chosen_programs(programs: Programs, which: np.ndarray) -> Programs:
     )
 
 
+class _Vectors:
+    """Zeros for vectors of lanes, each of which begins with a cache line.
+
+    A vector of a processor with AVX-512 is as wide as a line. One that stands in two lines is read
+    twice and, worse, can't be read back before it has left the processor's queue of writes.
+    """
+
+    def __init__(self, n_vectors: int) -> None:
+        self._free = cache_aligned(n_vectors * LANES)
+
+    def take(self, n_vectors: int = 1, value: float = 0.0, dtype: Any = np.float64) -> np.ndarray:
+        """Return the next of them, (n_vectors * LANES,)."""
+        size = n_vectors * LANES
+        taken: np.ndarray = self._free[:size].view(dtype)
+        self._free = self._free[size:]
+        if value != 0.0:
+            taken[:] = value
+        return taken
+
+
 def lane_walker(
     lanes: LaneNetwork, request: Request, stack_depth: int, queue: np.ndarray
 ) -> LaneWalker:
     """Return a thread's own working arrays; `queue` is the counter of rows that threads share."""
     n_laws, n_padded = lanes.scaled.size, lanes.first.size
     n_rows = lanes.n_species + 1 + n_laws
+    single, several = 9, n_rows + 4 + 2 * n_padded + n_laws + lanes.n_parameters + stack_depth + 1
+    take = _Vectors(single + several).take
     return LaneWalker(
         queue=queue,
         counter=np.zeros(N_LANE_COUNTERS, dtype=np.int64),
         clock=np.zeros(2),
-        state=np.zeros(n_rows * LANES),
-        stream=np.zeros(4 * LANES, dtype=np.uint64),
-        cumulative=np.zeros(n_padded * LANES),
-        time=np.zeros(LANES),
-        next_time=np.zeros(LANES),
-        total=np.zeros(LANES),
-        grid_time=np.full(LANES, -np.inf),
-        look_time=np.zeros(LANES),
-        n_events=np.zeros(LANES, dtype=np.int64),
-        chosen=np.zeros(LANES, dtype=np.int64),
-        n_recorded=np.zeros(LANES, dtype=np.int64),
-        row=np.zeros(LANES, dtype=np.int64),
+        state=take(n_rows),
+        stream=take(4, dtype=np.uint64),
+        cumulative=take(n_padded),
+        time=take(),
+        next_time=take(),
+        total=take(),
+        grid_time=take(value=-np.inf),
+        look_time=take(),
+        n_events=take(dtype=np.int64),
+        chosen=take(dtype=np.int64),
+        n_recorded=take(dtype=np.int64),
+        row=take(dtype=np.int64),
         set=np.full(LANES, -1),
-        coefficient=np.zeros(n_padded * LANES),
-        factor=np.zeros(n_laws * LANES),
-        parameters=np.zeros(lanes.n_parameters * LANES),
-        stack=np.zeros((stack_depth + 1) * LANES),
+        coefficient=take(n_padded),
+        factor=take(n_laws),
+        parameters=take(lanes.n_parameters),
+        stack=take(stack_depth + 1),
         lane_state=np.ones(lanes.n_species + 1),
         lane_stack=np.zeros(max(stack_depth, 3)),
         seed=np.zeros(4, dtype=np.uint64),
@@ -201,16 +256,35 @@ def leap_walker(
     """Return a thread's own working arrays for lanes that leap; see `lane_walker`."""
     inner = lane_walker(leaps.lanes, request, stack_depth, queue)
     n_reactions, n_species = leaps.lanes.n_reactions, leaps.lanes.n_species
+    take = _Vectors(6 + 2 * n_reactions + 2 * n_species).take
     return LeapWalker(
         counter=inner.counter,
         clock=inner.clock,
         lanes=inner,
-        burst=np.zeros(LANES),
-        limit=np.full(LANES, np.inf),
-        calm=np.zeros(n_reactions * LANES),
-        firings=np.zeros(n_reactions * LANES),
-        trial=np.zeros(n_species * LANES),
-        bounds=np.zeros(n_species * LANES),
-        draws=np.zeros(3 * LANES),
-        look_events=np.zeros(LANES, dtype=np.int64),
+        burst=take(),
+        limit=take(value=np.inf),
+        calm=take(n_reactions),
+        firings=take(n_reactions),
+        trial=take(n_species),
+        bounds=take(n_species),
+        draws=take(3),
+        look_events=take(dtype=np.int64),
+    )
+
+
+def martingale_walker(
+    lanes: MartingaleLanes, request: Request, stack_depth: int, queue: np.ndarray
+) -> MartingaleWalker:
+    """Return a thread's own working arrays for lanes with martingales; see `lane_walker`."""
+    inner = lane_walker(lanes.lanes, request, stack_depth, queue)
+    return MartingaleWalker(
+        counter=inner.counter,
+        clock=inner.clock,
+        lanes=inner,
+        interval=np.zeros(LANES, dtype=np.int64),
+        first=np.zeros(LANES),
+        falls=np.zeros(lanes.falls.shape[1] * LANES),
+        martingale=np.zeros(LANES),
+        since=np.zeros(LANES),
+        slope=np.zeros(LANES),
     )

@@ -7,9 +7,13 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
+from .kernels.set_statistics import fill_set_moments, scratch_size
 from .kernels.statistics import fill_moments
+from .kernels.walking import COMPLETE
 
 __all__ = ["BlockTree", "Moments", "block_moments"]
+
+_MANY = 16  # rows, for which the other kernel's sums are worth setting up
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Moments:
 
 
 def block_moments(counts: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> Moments:
-    """Return the moments of the `chosen` rows of a block of trajectories."""
+    """Return the moments of the `chosen` rows, in ascending order, of a block of trajectories."""
     n_times, k = counts.shape[1], counts.shape[2] + values.shape[2]
     moments = Moments(
         int(chosen.size),
@@ -55,9 +59,15 @@ def block_moments(counts: np.ndarray, values: np.ndarray, chosen: np.ndarray) ->
         np.empty((n_times, k)),
         np.empty((n_times, k)),
     )
-    fill_moments(
-        counts, values, chosen, moments.means, moments.comoments, moments.minima, moments.maxima
-    )
+    found = moments.means, moments.comoments, moments.minima, moments.maxima
+    if chosen.size < max(_MANY, counts.shape[0]):
+        fill_moments(counts, values, chosen, *found)
+        return moments
+    # The same bits in half the time, of rows without gaps that are next to each other in memory.
+    outcome, n = np.full(chosen.size, COMPLETE), np.empty(1, dtype=np.int64)
+    scratch = np.empty(scratch_size(n_times, k))
+    sets = (one[None] for one in found)
+    fill_set_moments(counts.ravel(), values.ravel(), outcome, chosen.size, scratch, n, *sets)
     return moments
 
 

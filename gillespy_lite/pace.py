@@ -7,6 +7,7 @@ from typing import Any
 
 from .kernels.arrays import JumpNetwork, JumpWalker, Output, ReactionArrays, Request, Walker
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lanes import LaneNetwork, LaneWalker
 from .kernels.walking import BUDGET_SPENT, EVENTS_FULL, N_EVENTS, ROW, TIME
 
@@ -32,9 +33,9 @@ class Pace:
     def step(
         self,
         kernel: Any,
-        arrays: ReactionArrays | JumpNetwork | LaneNetwork | LeapNetwork,
+        arrays: ReactionArrays | JumpNetwork | LaneNetwork | LeapNetwork | MartingaleLanes,
         request: Request,
-        walker: Walker | JumpWalker | LaneWalker | LeapWalker,
+        walker: Walker | JumpWalker | LaneWalker | LeapWalker | MartingaleWalker,
         output: Output,
         first_index: int,
     ) -> int:
@@ -43,8 +44,8 @@ class Pace:
         before = time.perf_counter()
         status = kernel(arrays, request, walker, output, first_index, self._budget)
         spent = time.perf_counter() - before
-        # Grow by no more than 8 times: the first call may include compilation, and work varies.
-        ratio = min(8.0, max(0.1, _SECONDS / max(spent, 1e-6)))
+        # Grow by no more than 4 times: the first call may include compilation, and work varies.
+        ratio = min(4.0, max(0.1, _SECONDS / max(spent, 1e-6)))
         self._budget = int(min(1e12, max(_LEAST_BUDGET, self._budget * ratio)))
         if (
             status in (BUDGET_SPENT, EVENTS_FULL)

@@ -1,4 +1,4 @@
-"""A run into a store: what is missing is computed, and stored while the next is under way.
+"""A job done, here or elsewhere; with a store, what is missing there is computed, and stored.
 
 Nothing waits for the store: threads go on from trajectory to trajectory as they do without one, and
 what is finished is collected behind them every now and then.
@@ -11,25 +11,32 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import numpy as np
 
-from .crews import Crew
 from .errors import StoreWriteError
-from .gathering import Gatherer, Paths, Statistics, Taker, part_of
+from .executors import compute_elsewhere
+from .gathering import InPlace, Statistics, part_of
 from .kernels.arrays import Output
-from .run_orders import RunOrder
-from .run_plan import RunPlan
-from .stored_deliveries import deliver_into_store
+from .portion_jobs import Job, Team
+from .stored_deliveries import Depot, deliver_into_store
 from .stores.ranges import Range, gaps, rounded_up
 from .stores.writing import StoreWriter, fill_unlocked
 from .worker_pools import Pool
 
-__all__ = ["StoredRun", "run_into_store", "terminations_as_interrupts"]
+__all__ = [
+    "PortionsRun",
+    "StoringPace",
+    "compute_into_store",
+    "run_into_store",
+    "run_portions",
+    "terminations_as_interrupts",
+]
 
 # A portion is what was finished in about so many seconds: little enough to be lost without regret,
 # enough to be worth a file. It grows with the time that the run has taken so far.
@@ -39,16 +46,16 @@ _SHARE_OF_THE_TIME = 1 / 30
 # so many seconds in lanes at most, or one block.
 _WORK_PER_WRITING = 30
 _SECONDS_IN_LANES = 30.0
-# Most of kept trajectories in a file, as they are in memory.
+# Most of kept rows in a file, as they are in memory.
 _MOST_BYTES = 2**26
-# After so many seconds also finished trajectories behind one that takes long are stored.
+# After so many seconds also finished rows behind one that takes long are stored.
 _PATIENCE = 10.0
 _ROWS_AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True)
-class StoredRun:
-    """What became of a run.
+class PortionsRun:
+    """What became of a job.
 
     Attributes
     ----------
@@ -57,104 +64,106 @@ class StoredRun:
     failure : SimulationError, StoreWriteError or another error, or None
         What could not go on.
     n_stored : int
-        Trajectories of the run that the store has.
+        How many of the job's trajectories, or sets, the store has.
     signal : str
         What interrupted it.
     """
 
     stopped: str | None
     failure: BaseException | None
-    n_stored: int
+    n_stored: int = 0
     signal: str = "interrupted"
+
+
+def run_portions(
+    job: Job,
+    gatherer: Statistics | InPlace,
+    *,
+    store: str | os.PathLike[str] | None = None,
+    pool: Pool | None = None,
+    n_threads: int,
+    chunk_size: int | None,
+    report: Callable[[float], None],
+    timeout: float,
+) -> PortionsRun:
+    """Do a job on threads of this process or on a pool, into a store or without.
+
+    Parameters
+    ----------
+    store : str or path-like, optional
+        Folder of the store.
+    others
+        As for `run_into_store`, which says what is raised.
+    """
+    how: dict[str, Any] = {
+        "n_threads": n_threads,
+        "chunk_size": chunk_size,
+        "report": report,
+        "timeout": timeout,
+    }
+    if store is not None:
+        return run_into_store(store, job, gatherer, pool=pool, **how)
+    if pool is not None:
+        failure, stopped = compute_elsewhere(pool, job, gatherer, **how)
+        return PortionsRun(stopped, failure)
+    crew = job.crew(gatherer, n_threads, chunk_size)
+    failure = crew.work(report, timeout)
+    return PortionsRun(crew.stopped, failure)
 
 
 def run_into_store(
     path: str | os.PathLike[str],
-    plan: RunPlan,
-    histogram_bins: int | None,
-    gatherer: Gatherer,
+    job: Job,
+    gatherer: Statistics | InPlace,
     *,
     pool: Pool | None = None,
     n_threads: int,
     chunk_size: int | None,
     report: Callable[[float], None],
     timeout: float,
-) -> StoredRun:
-    """Gather a run from its store and from what is computed; that is stored, too.
+) -> PortionsRun:
+    """Gather a job from its store and from what is computed; that is stored, too.
 
     Parameters
     ----------
     path : str or path-like
         Folder of the store.
-    plan : RunPlan
-    histogram_bins : int or None
-        None where trajectories are kept.
-    gatherer : Gatherer
-        Of all trajectories of the run.
+    job : Job
+    gatherer : Statistics or InPlace
+        Of all of the job.
     pool : Pool, optional
         What computes; by default threads of this process.
     n_threads, chunk_size, report, timeout
-        As for `Crew`; threads of each task of a pool.
+        As for `Job.crew` and `Team.work`; threads of each task of a pool.
 
     Raises
     ------
     StoreError, OSError
-        If the store is of another run, is being written to, or cannot be read or written to at all.
+        If the store is of another job, is being written to, or cannot be read or written to at all.
     """
-    order = RunOrder.of(plan, histogram_bins)
+    order = job.order
     taken = fill_unlocked(path, order, gatherer)
     if taken and not gaps(Range(gatherer.first, gatherer.last), taken):
-        return StoredRun(None, None, gatherer.n_complete())
+        return PortionsRun(None, None, gatherer.n_complete())
     with terminations_as_interrupts() as terminated:
         stopped: str | None = None
         failure: BaseException | None = None
         with StoreWriter(path, order) as store:
             try:
                 holes = store.fill(gatherer, taken)
-                plan.load_kernel()
-                deadline = time.monotonic() + timeout
-                pace = _StoringPace(store)
-                if pool is not None:
-
-                    def tell(n: float) -> None:
-                        terminated.raise_once()
-                        store.check()
-                        report(n)
-
-                    failure, stopped = deliver_into_store(
-                        pool,
-                        plan,
-                        histogram_bins,
-                        gatherer,
-                        store,
-                        holes,
-                        seconds=pace.seconds_of_statistics if histogram_bins else pace.seconds,
-                        n_threads=n_threads,
-                        chunk_size=chunk_size,
-                        report=tell,
-                        timeout=timeout,
-                    )
-                for hole in holes if pool is None else []:
-                    done = gatherer.n_complete()
-                    collector = _collector(plan, gatherer, hole, store, pace, n_threads)
-                    crew = Crew(plan, collector.gatherer, n_threads, chunk_size)
-
-                    def watch(crew: Crew = crew, collector: _Collector = collector) -> None:
-                        terminated.raise_once()
-                        store.check()
-                        collector.collect(crew)
-
-                    crew.watch = watch
-                    try:
-                        failure = crew.work(
-                            lambda n, done=done: report(done + n),  # type: ignore[misc]
-                            deadline - time.monotonic(),
-                        )
-                        stopped = crew.stopped
-                    finally:
-                        collector.collect_all()
-                    if stopped is not None:
-                        break
+                failure, stopped = compute_into_store(
+                    store,
+                    job,
+                    gatherer,
+                    holes,
+                    pace=StoringPace(store),
+                    check=terminated.raise_once,
+                    pool=pool,
+                    n_threads=n_threads,
+                    chunk_size=chunk_size,
+                    report=report,
+                    timeout=timeout,
+                )
                 store.flush()
             except KeyboardInterrupt:
                 stopped = "interrupt"
@@ -167,29 +176,111 @@ def run_into_store(
                 store.check()
             except StoreWriteError as error:
                 stopped, failure = "error", error
-    return StoredRun(stopped, failure, n_stored, terminated.word)
+    return PortionsRun(stopped, failure, n_stored, terminated.word)
 
 
-class _StoringPace:
+def compute_into_store(
+    store: Depot,
+    job: Job,
+    gatherer: Statistics | InPlace,
+    holes: Iterable[tuple[int, int]],
+    *,
+    pace: StoringPace,
+    check: Callable[[], None],
+    pool: Pool | None,
+    n_threads: int,
+    chunk_size: int | None,
+    report: Callable[[float], None],
+    timeout: float,
+) -> tuple[BaseException | None, str | None]:
+    """Compute and store what is missing; return what could not go on, and what cut it short.
+
+    Parameters
+    ----------
+    store : Depot
+        Takes what is finished.
+    holes : iterable of (int, int)
+        What is to be computed of the gatherer's, first and last + 1.
+    pace : StoringPace
+        Says how often something is stored.
+    check : callable
+        Called now and then; what it raises ends the work.
+    others
+        As for `run_into_store`.
+
+    Raises
+    ------
+    StoreWriteError
+        If something cannot be stored.
+    """
+    job.load_kernel()
+    deadline = time.monotonic() + timeout
+    if pool is not None:
+
+        def tell(n: float) -> None:
+            check()
+            store.check()
+            report(n)
+
+        return deliver_into_store(
+            pool,
+            job,
+            gatherer,
+            store,
+            holes,
+            seconds=pace.seconds_of_statistics if job.order.unit else pace.seconds,
+            n_threads=n_threads,
+            chunk_size=chunk_size,
+            report=tell,
+            timeout=timeout,
+        )
+    failure: BaseException | None = None
+    for hole in holes:
+        done = gatherer.n_complete()
+        collector = _collector(job, gatherer, Range(*hole), store, pace, n_threads)
+        crew = job.crew(collector.gatherer, n_threads, chunk_size)
+
+        def watch(crew: Team = crew, collector: _Collector = collector) -> None:
+            check()
+            store.check()
+            collector.collect(crew)
+
+        crew.watch = watch
+        try:
+            failure = crew.work(
+                lambda n, done=done: report(done + n),  # type: ignore[misc]
+                deadline - time.monotonic(),
+            )
+        finally:
+            collector.collect_all()
+        if crew.stopped is not None:
+            return failure, crew.stopped
+    return None, None
+
+
+class StoringPace:
     """Says how much time a portion is to take."""
 
-    def __init__(self, store: StoreWriter) -> None:
+    def __init__(self, store: Depot) -> None:
         self._store, self._started = store, time.monotonic()
+        self.n_blocks = 1  # of a portion of statistics
 
     def seconds(self) -> float:
+        """Return it of kept rows, which cost nothing but their bytes."""
         share = (time.monotonic() - self._started) * _SHARE_OF_THE_TIME
         return max(_LEAST_SECONDS, min(_MOST_SECONDS, share))
 
     def seconds_of_statistics(self) -> float:
+        """Return it of statistics, each portion of which takes its time to write."""
         return max(self.seconds(), _WORK_PER_WRITING * self._store.seconds_per_portion)
 
 
 class _Collector:
     """Stores what is finished of a range while the rest is computed."""
 
-    gatherer: Taker  # of the trajectories of the range
+    gatherer: Any  # of the range, as the job's crew needs it
 
-    def collect(self, crew: Crew) -> None:
+    def collect(self, crew: Team) -> None:
         """Store what is finished, if it is time to."""
         raise NotImplementedError
 
@@ -199,34 +290,32 @@ class _Collector:
 
 
 def _collector(
-    plan: RunPlan,
-    whole: Gatherer,
+    job: Job,
+    whole: Statistics | InPlace,
     hole: Range,
-    store: StoreWriter,
-    pace: _StoringPace,
+    store: Depot,
+    pace: StoringPace,
     n_threads: int,
 ) -> _Collector:
-    if isinstance(whole, Paths):
-        return _PathCollector(plan, whole.part(*hole), store, pace)
-    assert isinstance(whole, Statistics)
+    if not isinstance(whole, Statistics):
+        return _RowCollector(job, whole.part(*hole), store, pace)
     return _StatisticsCollector(whole, hole, store, pace, n_threads)
 
 
-class _PathCollector(_Collector):
-    """Kept trajectories: rows that are finished stay where they are, and are read from there."""
+class _RowCollector(_Collector):
+    """Kept rows: those that are finished stay where they are, and are read from there."""
 
-    def __init__(self, plan: RunPlan, paths: Paths, store: StoreWriter, pace: _StoringPace) -> None:
-        self.gatherer = self._paths = paths
+    def __init__(self, job: Job, rows: InPlace, store: Depot, pace: StoringPace) -> None:
+        self.gatherer = self._rows = rows
         self._store, self._pace = store, pace
-        n_columns = len(plan.species) + len(plan.observables)
-        self._most_rows = max(1, _MOST_BYTES // (8 * (plan.times.size * n_columns + 2)))
-        self._low = paths.first  # all before are stored
-        self._is_stored = np.zeros(paths.last - paths.first, dtype=bool)
+        self._most_rows = max(1, _MOST_BYTES // max(1, job.row_bytes))
+        self._low = rows.first  # all before are stored
+        self._is_stored = np.zeros(rows.last - rows.first, dtype=bool)
         self._pending: list[Range] = []
         self._mark: list[float] = []
         self._collected_at = time.monotonic()
 
-    def collect(self, crew: Crew) -> None:
+    def collect(self, crew: Team) -> None:
         waited = time.monotonic() - self._collected_at
         if self._pending:
             if crew.have_returned_since(self._mark):
@@ -244,23 +333,23 @@ class _PathCollector(_Collector):
         for first, last in ranges:
             for start in range(first, last, self._most_rows):
                 end = min(last, start + self._most_rows)
-                self._store.put(start, end, self._paths.part(start, end).portion())
-                self._is_stored[start - self._paths.first : end - self._paths.first] = True
+                self._store.put(start, end, self._rows.part(start, end).portion())
+                self._is_stored[start - self._rows.first : end - self._rows.first] = True
         self._pending, self._collected_at = [], time.monotonic()
 
     def _beginning(self) -> list[Range]:
         """Return what is finished from the first row on that is not stored."""
-        offset = self._paths.first
-        while self._low < self._paths.last:
+        offset = self._rows.first
+        while self._low < self._rows.last:
             here = self._is_stored[self._low - offset :][:_ROWS_AT_A_TIME]
             if not here.all():
                 self._low += int(np.argmin(here))
                 break
             self._low += here.size
         end = self._low
-        while end < self._paths.last:
-            stop = min(self._paths.last, end + _ROWS_AT_A_TIME)
-            done = self._paths.finished(end, stop) & ~self._is_stored[end - offset : stop - offset]
+        while end < self._rows.last:
+            stop = min(self._rows.last, end + _ROWS_AT_A_TIME)
+            done = self._rows.finished(end, stop) & ~self._is_stored[end - offset : stop - offset]
             if not done.all():
                 end += int(np.argmin(done))
                 break
@@ -270,10 +359,10 @@ class _PathCollector(_Collector):
     def _all_finished(self) -> list[Range]:
         """Return all that is finished and not stored."""
         found = []
-        first, last, offset = self._low, self._paths.last, self._paths.first
+        first, last, offset = self._low, self._rows.last, self._rows.first
         for start in range(first, last, _ROWS_AT_A_TIME):
             stop = min(last, start + _ROWS_AT_A_TIME)
-            done = self._paths.finished(start, stop)
+            done = self._rows.finished(start, stop)
             done &= ~self._is_stored[start - offset : stop - offset]
             edges = np.flatnonzero(np.diff(done, prepend=False, append=False)) + start
             found += [Range(a, b) for a, b in edges.reshape(-1, 2).tolist()]
@@ -287,14 +376,14 @@ class _StatisticsCollector(_Collector):
         self,
         whole: Statistics,
         hole: Range,
-        store: StoreWriter,
-        pace: _StoringPace,
+        store: Depot,
+        pace: StoringPace,
         n_threads: int,
     ) -> None:
         self._whole, self._store = whole, store
         self.gatherer = self._portions = _Portions(whole, hole, pace, n_threads)
 
-    def collect(self, crew: Crew) -> None:
+    def collect(self, crew: Team) -> None:
         self.collect_finished()
 
     def collect_finished(self) -> None:
@@ -324,7 +413,7 @@ class _Portions:
 
     is_in_place = False
 
-    def __init__(self, whole: Statistics, hole: Range, pace: _StoringPace, n_threads: int) -> None:
+    def __init__(self, whole: Statistics, hole: Range, pace: StoringPace, n_threads: int) -> None:
         self.first, self.last = hole
         self.unit = whole.unit
         self._whole, self._pace = whole, pace
@@ -333,7 +422,7 @@ class _Portions:
         self._open: list[Statistics] = []
         self._next = self.first
         self._n_threads = n_threads
-        self._n_blocks = 1  # of the next portion
+        self._n_blocks = pace.n_blocks  # of the next portion
         # Refused now where memory would not do, not when the run is under way.
         self._add_portion()
 
@@ -364,7 +453,7 @@ class _Portions:
         if self._n_taken:
             rate = self._n_taken / max(1e-3, time.monotonic() - self._started)
             blocks = math.ceil(rate * self._pace.seconds_of_statistics() / unit)
-            self._n_blocks = max(1, min(4 * self._n_blocks, blocks))
+            self._n_blocks = self._pace.n_blocks = max(1, min(4 * self._n_blocks, blocks))
         start, end = rounded_up(first, unit), self.last // unit * unit
         # Parts of blocks at the ends stay by themselves.
         if first < start:

@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .crews import Crew
 from .errors import NotEnoughMemoryError, SimulationError
 from .gathering import Portion
-from .run_orders import RunOrder
+from .portion_jobs import WorkOrder
 from .version import STREAM_VERSION, __version__
 
 __all__ = ["PortionReport", "PortionTask", "end_run", "run_portion", "watch_flag"]
@@ -24,11 +23,12 @@ class PortionTask:
 
     Attributes
     ----------
-    order : RunOrder
+    order : WorkOrder
+        What the portion is a part of.
     engine : str
         A name from `ENGINES`; the one who hands out the tasks has chosen it.
     first, last : int
-        The portion is trajectories first, ..., last - 1.
+        The portion is trajectories, or sets, first, ..., last - 1.
     threads : int
         Of this task.
     seconds : float
@@ -37,7 +37,7 @@ class PortionTask:
         Name of the run, for `end_run`.
     """
 
-    order: RunOrder
+    order: WorkOrder
     engine: str
     first: int
     last: int
@@ -53,9 +53,9 @@ class PortionReport:
     Attributes
     ----------
     portion : dict of ndarray
-        As `Gatherer.portion` gives it.
+        As `Gathering.portion` gives it.
     n_complete : int
-        Trajectories that are finished; all, unless `stopped` or `failure` says why not.
+        Trajectories, or sets, that are finished; all, unless `stopped` or `failure` says why not.
     stopped : str or None
         "timeout", "interrupt" or "error".
     failure : SimulationError, NotEnoughMemoryError or None
@@ -76,11 +76,11 @@ class PortionReport:
 
 
 def run_portion(task: PortionTask) -> PortionReport:
-    """Run the trajectories of a task in this process."""
-    plan = task.order.plan(task.engine)
-    plan.load_kernel()
-    gatherer = task.order.gatherer(plan, task.first, task.last, task.threads)
-    crew = Crew(plan, gatherer, task.threads, should_stop=_stop_test(task.run))
+    """Do a task in this process."""
+    gatherer, crew = task.order.crew(
+        task.engine, task.first, task.last, task.threads, _stop_test(task.run)
+    )
+    crew.load_kernel()
     started = time.perf_counter()
     failure = crew.work(lambda done: None, task.seconds)
     seconds = time.perf_counter() - started

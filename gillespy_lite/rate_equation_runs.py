@@ -28,13 +28,13 @@ from .kernels.event_handling import (
     SETTLED,
     find_first_change,
     find_next_change,
+    find_next_due,
     find_next_timed,
-    next_due,
+    reset_events,
     settle_events,
-    start_events,
 )
-from .kernels.paths import Path, path_state
-from .kernels.random import seed_stream
+from .kernels.paths import Path, fill_path_state
+from .kernels.random import start_stream
 from .mass_action import rate_expression
 from .methods.ode import Ode, RateEquationSystem, bernstein_form
 from .network import Network
@@ -127,7 +127,7 @@ class _Run:
         )
         self._stream = np.zeros(4, dtype=np.uint64)
         if network.events:
-            seed_stream(plan.request.key, 0, self._stream)
+            start_stream(plan.request.key, 0, self._stream)
         read = [switch.symbols() for switch in switches]
         timed = [s.isdisjoint(names) for s in read]
         self._timed = np.flatnonzero(timed)
@@ -163,7 +163,7 @@ class _Run:
     def steps(self) -> Iterator[None]:
         """Go on step by step; it can be left after any."""
         times = self._times
-        start_events(self._events.events, self._store, self.time)
+        reset_events(self._events.events, self._store, self.time)
         self._settle()
         if self._holds():
             self._stop()
@@ -234,12 +234,12 @@ class _Run:
         window = np.array([self.time, end])
         path = Path(moving, coefficients, window, np.zeros(coefficients.shape[1]))
         while self.time < end:
-            until = min(end, float(next_due(self._store)))
+            until = min(end, float(find_next_due(self._store)))
             event, switch, condition = self._next_changes(path, until)
             stop = min(event, switch, condition, until)
             self._record(stop, motion)
             self._move_to(stop, motion)
-            path_state(path, stop, self._state)
+            fill_path_state(path, stop, self._state)
             if condition == stop:
                 self._stop()
                 return True
@@ -278,7 +278,7 @@ class _Run:
     def _bound(self) -> float:
         """Return the next time at which something is known to happen."""
         store, end = self._store, float(self._times[-1])
-        bound = min(end, float(next_due(store)))
+        bound = min(end, float(find_next_due(store)))
         if not self._is_watching:
             return bound
         nothing = Path(_NONE, np.zeros((0, 1)), np.array([self.time, end]), np.zeros(1))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+
+from .crews import Crew
 from .errors import DamagedFileError, StoreError
-from .gathering import Gatherer, Paths, Statistics
+from .gathering import Gatherer, Paths, Portion, Statistics, block_size
 from .methods import METHODS
 from .network import Network
 from .run_plan import RunPlan, plan_run
 from .version import STREAM_VERSION
 
-__all__ = ["RunOrder"]
+__all__ = ["RunOrder", "check_rows"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class RunOrder:
     max_events: int | None
     histogram_bins: int | None
     stream_version: int = STREAM_VERSION
+
+    # What is counted, for messages; and of stores, see `stores.orders`.
+    things: ClassVar[str] = "trajectories"
+    chunk_kind: ClassVar[str] = "portion"
+    store_version: ClassVar[int] = 1
+    sets: ClassVar[None] = None
 
     @classmethod
     def of(cls, plan: RunPlan, histogram_bins: int | None) -> RunOrder:
@@ -147,6 +156,67 @@ class RunOrder:
         if self.histogram_bins is None:
             return Paths(plan, first, last)
         return Statistics(plan, first, last, n_threads=n_threads, n_bins=self.histogram_bins)
+
+    def crew(
+        self, engine: str, first: int, last: int, n_threads: int, should_stop: Callable[[], bool]
+    ) -> tuple[Gatherer, Crew]:
+        """Return what takes trajectories first, ..., last - 1, and the threads that run them."""
+        plan = self.plan(engine)
+        gatherer = self.gatherer(plan, first, last, n_threads)
+        return gatherer, Crew(plan, gatherer, n_threads, should_stop=should_stop)
+
+    # In a store ----------------------------------------------------------------------------------
+
+    @property
+    def unit(self) -> int | None:
+        """How many trajectories statistics take together; None where all are kept."""
+        if self.histogram_bins is None:
+            return None
+        return block_size(len(self.times), len(self.outputs))
+
+    def without_what_follows(self, portion: Portion) -> Portion:
+        """Return the arrays of a portion that a file needs."""
+        follows = {"indices"} if self.stop_when is not None else {"indices", "hitting_times"}
+        return {name: array for name, array in portion.items() if name not in follows}
+
+    def restored(self, arrays: Portion, first: int, last: int) -> Portion:
+        """Return the portion of trajectories first, ..., last - 1 from the arrays of its file.
+
+        Raises
+        ------
+        DamagedFileError
+            If an array is missing or has another number of rows.
+        """
+        indices = np.arange(first, last, dtype=np.int64)
+        if self.histogram_bins is None:
+            arrays["indices"] = indices
+            if self.stop_when is None:
+                arrays["hitting_times"] = np.full(last - first, np.nan)
+            check_rows(arrays, last - first, "counts", "values", "hitting_times", "n_events")
+            return arrays
+        # Histograms are added up; sums need more room than their terms.
+        arrays = {
+            key: array.astype(np.int64) if array.dtype.kind in "iu" else array
+            for key, array in arrays.items()
+        }
+        if self.stop_when is not None:
+            arrays["indices"] = indices
+        n = arrays["levels"].size if "levels" in arrays else 0
+        names = ("levels", "blocks", "sizes", "means", "comoments", "minima", "maxima")
+        check_rows(arrays, n, *names)
+        return arrays
+
+
+def check_rows(arrays: Mapping[str, np.ndarray], n: int, *names: str) -> None:
+    """Refuse arrays of a file of which one is missing, or has not `n` rows.
+
+    Raises
+    ------
+    DamagedFileError
+    """
+    wrong = [one for one in names if one not in arrays or arrays[one].shape[:1] != (n,)]
+    if wrong:
+        raise DamagedFileError(f"there is no array {wrong[0]!r} of {n} rows")
 
 
 @lru_cache(maxsize=8)

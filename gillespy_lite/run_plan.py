@@ -41,6 +41,7 @@ from .jump_compilation import (
 from .kernels.arrays import JumpWalker, Output, Request, Walker
 from .kernels.jit import is_loaded, signatures
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
+from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import LaneWalker
 from .kernels.thinning import WINDOW_END
@@ -62,7 +63,7 @@ from .kernels.walking import (
     TROUBLE,
     UNBOUNDED,
 )
-from .lane_compilation import lane_walker, leap_walker
+from .lane_compilation import lane_walker, leap_walker, martingale_walker
 from .memory import address_space_is_limited, require_address_space, require_memory
 from .method_choice import choose_method
 from .methods import Method, StochasticMethod
@@ -149,12 +150,14 @@ class RunPlan:
             integers=cache_aligned(n_integers).view(np.int64),
         )
 
-    def lane_walker(self, queue: np.ndarray) -> LaneWalker | LeapWalker:
+    def lane_walker(self, queue: np.ndarray) -> LaneWalker | LeapWalker | MartingaleWalker:
         """Return a thread's own lanes; `queue` is the counter of rows that threads share."""
         lanes = self.engine.lanes
         assert lanes is not None
         if isinstance(lanes, LeapNetwork):
             return leap_walker(lanes, self.request, self.stack_depth, queue)
+        if isinstance(lanes, MartingaleLanes):
+            return martingale_walker(lanes, self.request, self.stack_depth, queue)
         return lane_walker(lanes, self.request, self.stack_depth, queue)
 
     def with_room(self, walker: Walker | JumpWalker, status: int) -> Walker | JumpWalker:

@@ -92,7 +92,7 @@ class SpecialisedLanes(_Generated):
     """Lanes for one network's structure: called like ``run_lanes``, with the same results."""
 
     run = staticmethod(run_lane_bursts)
-    numbers = np.uint64(0), np.uint64(0), np.int64(0)  # alive, fresh, n_steps
+    numbers = np.uint64(0), np.uint64(0), np.uint64(0), np.int64(0)  # alive, fresh, heeded, n_steps
 
 
 def can_specialise(compiled: CompiledNetwork) -> str | None:

@@ -632,6 +632,7 @@ from gillespy_lite.kernels.lane_random import next_words, random_exponential, ra
 from gillespy_lite.kernels.lane_vectors import (
     LANES,
     absolute,
+    align_stack,
     bits,
     lowest_bit,
     ones,
@@ -647,7 +648,7 @@ ZERO, ONE, INF, NAN = (np.float64(x) for x in (0.0, 1.0, "inf", "nan"))
 NO_BITS, BIT = np.uint64(0), np.uint64(1)
 '''
 
-_LANE_SIGNATURE = "network, request, walker, alive, fresh, n_steps"
+_LANE_SIGNATURE = "network, request, walker, alive, fresh, heeded, n_steps"
 _LANE_ARRAYS = [
     "coefficient, factor, constant = network.coefficient, network.factor, network.laws.constant",
     "parameter, condition_constant = network.parameters, request.condition.constant",
@@ -843,7 +844,7 @@ def lane_burst_source(
         # In pieces, so that what a piece has to remember stays in registers.
         f"for at in range(0, n_lanes, {width}):",
         *(f"    {line}" for line in step),
-        "if ((~went | hits | fault) & alive) != NO_BITS or n_done == n_steps:",
+        "if ((~went & heeded) | ((hits | fault) & alive)) != NO_BITS or n_done == n_steps:",
         "    break",
     ]
     start = [*_LANE_ARRAYS, *fixed, *condition_fixed]
@@ -854,7 +855,7 @@ def lane_burst_source(
         "report[0], report[1], report[2] = went, hits, fault",
         "return n_done",
     ]
-    body = [*start, "while True:", *(f"    {line}" for line in loop), *end]
+    body = ["align_stack()", *start, "while True:", *(f"    {line}" for line in loop), *end]
     functions = [*laws.functions(), *condition_functions]
     text = [
         _LANE_HEADER.format(width=width).rstrip(),

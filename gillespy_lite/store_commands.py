@@ -13,7 +13,7 @@ DONE, FAILED = 0, 1
 
 _HELP = """\
 Look at stores, which 'gillespy-lite run ... --store FOLDER' and ensemble(..., store=) fill with
-trajectories.
+trajectories, and scan(..., store=) with parameter sets.
 """
 
 _EXAMPLES = """\
@@ -46,11 +46,11 @@ def add_store(
     actions = parser.add_subparsers(
         title="actions", metavar="ACTION", parser_class=type(parser), prog=f"{program} store"
     )
-    info = add_command(actions, "info", _info, help="whose trajectories, and which")
+    info = add_command(actions, "info", _info, help="whose trajectories or sets, and which")
     verify = add_command(actions, "verify", _verify, help="read and check every file")
     for one in (info, verify):
         one.add_argument("store", metavar="STORE", help="folder of a store")
-    merge = add_command(actions, "merge", _merge, help="put stores of one run together")
+    merge = add_command(actions, "merge", _merge, help="put stores of one run or scan together")
     merge.add_argument("into", metavar="INTO", help="new folder, or store to add the others to")
     merge.add_argument("stores", metavar="STORE", nargs="+", help="folder of a store")
     export = add_command(actions, "export", _export, help="write a file of another format")
@@ -79,10 +79,12 @@ def _verify(given: argparse.Namespace) -> int:
     if wrong:
         sys.stderr.write(
             f"{len(wrong)} of {n_files} files are damaged; the next run into this store removes "
-            "them and computes their trajectories again\n"
+            f"them and computes their {store.order.things} again\n"
         )
         return FAILED
-    sys.stdout.write(f"{n_files} files with {store.n} trajectories: all as they were written\n")
+    sys.stdout.write(
+        f"{n_files} files with {store.n} {store.order.things}: all as they were written\n"
+    )
     return DONE
 
 

@@ -1,31 +1,44 @@
-"""A run into a store whose trajectories are computed elsewhere: by processes, or on a cluster."""
+"""A job into a store that is done elsewhere: by processes, or on a cluster."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 
 from .executors import compute_elsewhere
-from .gathering import Gatherer, Portion, Statistics
-from .run_plan import RunPlan
+from .gathering import InPlace, Portion, Statistics
+from .portion_jobs import Job
 from .stores.ranges import Range
-from .stores.writing import StoreWriter
 from .worker_pools import Pool
 
-__all__ = ["deliver_into_store"]
+__all__ = ["Depot", "deliver_into_store"]
 
-# Most of kept trajectories in a file, as they are in memory.
+# Most of kept rows in a file, as they are in memory.
 _MOST_BYTES = 2**26
+
+
+class Depot(Protocol):
+    """Takes finished portions; see `StoreWriter`."""
+
+    @property
+    def seconds_per_portion(self) -> float:
+        """Seconds of the processor that the last portion took to write."""
+
+    def put(self, first: int, last: int, portion: Portion) -> None:
+        """Store first, ..., last - 1; all must be finished."""
+
+    def check(self) -> None:
+        """Raise the error of a portion that could not be written."""
 
 
 def deliver_into_store(
     pool: Pool,
-    plan: RunPlan,
-    histogram_bins: int | None,
-    gatherer: Gatherer,
-    store: StoreWriter,
+    job: Job,
+    gatherer: Statistics | InPlace,
+    store: Depot,
     holes: Iterable[tuple[int, int]],
     *,
     seconds: Callable[[], float],
@@ -43,13 +56,12 @@ def deliver_into_store(
     others
         As for `compute_elsewhere`; `holes` are its ranges.
     """
-    deliveries = _Deliveries(plan, gatherer, store, seconds)
+    deliveries = _Deliveries(job, gatherer, store, seconds)
     done = gatherer.n_complete()
     try:
         return compute_elsewhere(
             pool,
-            plan,
-            histogram_bins,
+            job,
             gatherer,
             n_threads=n_threads,
             chunk_size=chunk_size,
@@ -67,15 +79,14 @@ class _Deliveries:
 
     def __init__(
         self,
-        plan: RunPlan,
-        gatherer: Gatherer,
-        store: StoreWriter,
+        job: Job,
+        gatherer: Statistics | InPlace,
+        store: Depot,
         seconds: Callable[[], float],
     ) -> None:
         self._gatherer, self._store, self._seconds = gatherer, store, seconds
-        columns = len(plan.species) + len(plan.observables)
-        self._most_rows = max(1, _MOST_BYTES // (8 * (plan.times.size * columns + 4)))
-        # Portions that wait, by their first trajectory; of kept ones the arrays are in place.
+        self._most_rows = max(1, _MOST_BYTES // max(1, job.row_bytes))
+        # Portions that wait, by their first number; of kept rows the arrays are in place.
         self._waiting: dict[int, tuple[int, Portion]] = {}
         self._stored_at = time.monotonic()
 
@@ -88,10 +99,9 @@ class _Deliveries:
             if int(portion["sizes"].sum()) == last - first:
                 self._waiting[first] = (last, portion)
         else:
-            indices = portion["indices"]
-            for run in np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1):
-                if run.size:
-                    self._waiting[int(run[0])] = (int(run[-1]) + 1, {})
+            done = self._gatherer.finished(first, last)
+            edges = np.flatnonzero(np.diff(done, prepend=False, append=False)) + first
+            self._waiting |= {start: (end, {}) for start, end in edges.reshape(-1, 2).tolist()}
         if time.monotonic() - self._stored_at >= self._seconds():
             self.store_all()
 

@@ -12,8 +12,9 @@ from scipy import stats
 import gillespy_lite as gl
 from gillespy_lite import models
 from gillespy_lite.errors import IncompleteWarning, Interrupted, NetworkError
+from gillespy_lite.kernels.lane_martingales import run_martingale_lanes
 from gillespy_lite.kernels.martingales import run_martingales
-from gillespy_lite.kernels.walking import ALL_DONE, BUDGET_SPENT
+from gillespy_lite.kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE
 from gillespy_lite.precision import controls
 from gillespy_lite.precision.adjoint import Weights
 from gillespy_lite.run_plan import plan_run
@@ -78,6 +79,69 @@ def test_compiled_martingales_repeat_their_python_source_wherever_they_stop(netw
         assert np.allclose(outputs[0].values, other.values, rtol=1e-12, atol=1e-12)
 
 
+# With rate laws; with an end of all events; with sums over more than four reactions.
+LANES_TOO = [
+    (DIMERS, 2.0),
+    (FEW, 3.0),
+    (gl.Network.parse("species P = 9, Q = 0\nP -> Q @ 2\n2 P -> Q @ 0.1\nQ -> 0 @ 5"), 9.0),
+    (models.toggle_switch(), 1.0),
+    (models.goutsias(), 3.0),
+]
+
+
+@pytest.mark.parametrize(("network", "end"), LANES_TOO)
+def test_lanes_give_the_sum_of_martingales_of_single_paths_wherever_they_stop(network, end):
+    plan = planned(network, end, random_weights(network, end))
+    coefficients = np.random.default_rng(6).normal(size=network.n_reactions)
+    n, each, both = 50, plan.output(50), plan.summed(coefficients)
+    walker = plan.walker()
+    assert run_martingales(plan.arrays, plan.request, walker, each, 7, 10**9) == ALL_DONE
+    summed, walker = both.output(n), both.walker()
+    assert run_martingales(both.arrays, both.request, walker, summed, 7, 10**9) == ALL_DONE
+    scale = np.abs(each.values).sum() / n
+    assert np.allclose(each.values[:, 0] @ coefficients, summed.values[:, 0, 0], atol=1e-9 * scale)
+    found = []
+    for budget in (10**9, 100):
+        output, lanes = both.output(n), both.lane_walker(np.zeros(1, dtype=np.int64))
+        status = BUDGET_SPENT
+        while status == BUDGET_SPENT:
+            status = run_martingale_lanes(both.engine.lanes, both.request, lanes, output, 7, budget)
+        assert status == ALL_DONE
+        assert (output.outcome == COMPLETE).all()
+        found.append(output)
+    assert found[0].values.tobytes() == found[1].values.tobytes()
+    # Sums of propensities are in fours in lanes, so a last digit may choose another reaction.
+    same = (found[0].counts == summed.counts).all(axis=(1, 2))
+    assert same.mean() > 0.9
+    assert np.array_equal(found[0].n_events[same], summed.n_events[same])
+    assert np.allclose(found[0].values[same], summed.values[same], atol=1e-9 * scale)
+
+
+def test_rows_that_lanes_give_back_are_run_one_by_one():
+    # Each path needs 40 events; lanes leave those that want more to the scalar kernel.
+    network = gl.Network.parse("species P = 40, Q = 0\nP -> Q @ 1")
+    with pytest.raises(gl.SimulationError, match="max_events = 39"):
+        gl.controlled_mean(network, 100, "Q", 300, rng=1, max_events=39)
+    assert gl.controlled_mean(network, 100, "Q", 300, rng=1, max_events=40).estimate == 40.0
+
+
+def test_a_wrong_weight_in_lanes_is_noticed():
+    # The mutant: the weight of what fires is that of its neighbour.
+    plan = planned(DIMERS, 2.0, random_weights(DIMERS, 2.0))
+    z = []
+    for swapped in (False, True):
+        both = plan.summed(np.array([1.0, 1.0]))
+        if swapped:
+            lanes = both.engine.lanes
+            lanes.first[:] += lanes.falls[:, 0]
+        output, walker = both.output(20_000), both.lane_walker(np.zeros(1, dtype=np.int64))
+        run_martingale_lanes(both.engine.lanes, both.request, walker, output, 0, 10**12)
+        found = output.values[:, 0, 0]
+        z.append(abs(found.mean()) / (found.std() / math.sqrt(found.size)))
+    assert 2.0 * stats.norm.sf(z[0]) > 1e-4
+    assert 2.0 * stats.norm.sf(z[1]) < 1e-8
+
+
 @pytest.mark.statistical
 @pytest.mark.parametrize("network", [DIMERS, FEW])
 def test_martingales_of_any_weights_have_mean_zero_and_the_paths_their_law(network):
@@ -134,18 +198,20 @@ def test_a_controlled_mean_has_no_bias_and_the_interval_that_it_says(network, en
 def test_coefficients_from_the_trajectories_themselves_would_be_another_estimate(monkeypatch):
     # The pilot has streams of its own: its trajectories are not among those that count.
     seen = []
-    portions = controls._Sampler.portions
+    values = controls._Sampler.values
 
     def watched(self, first, last, tell):
-        for values, martingales in portions(self, first, last, tell):
+        for one, martingales in values(self, first, last, tell):
             seen.append(martingales)
-            yield values, martingales
+            yield one, martingales
 
-    monkeypatch.setattr(controls._Sampler, "portions", watched)
+    monkeypatch.setattr(controls._Sampler, "values", watched)
     result = gl.controlled_mean(DIMERS, 50, "P", 600, rng=1)
     pilot, counted = seen
     assert (len(pilot), len(counted)) == (result.n_pilot, result.n)
-    assert not np.isin(pilot[:, 0], counted[:, 0]).any()
+    # Of the pilot one number a reaction, of the others their sum.
+    assert (pilot.shape[1], counted.shape[1]) == (2, 1)
+    assert not np.isin(pilot @ result.coefficients, counted[:, 0]).any()
 
 
 def test_variances_fall_more_than_a_hundred_times_where_counts_are_large():
@@ -155,6 +221,15 @@ def test_variances_fall_more_than_a_hundred_times_where_counts_are_large():
         assert result.variance_ratio > 100.0
         assert result.standard_error < 0.1 * result.plain_standard_error
         assert abs(result.plain_estimate - result.estimate) < 5.0 * result.plain_standard_error
+
+
+def test_the_linear_moments_of_a_network_of_first_order_are_among_the_controls():
+    # Their means are exact, so nothing would be left to vary if the weights had no steps.
+    for name, species, end in (("birth_death", "X", 20.0), ("telegraph", "M", 5.0)):
+        found = gl.controlled_mean(models.MODELS[name].build(), end, species, 500, rng=1)
+        assert found.variance_ratio > 1000.0
+        exact = models.exact_law(name, species, end).mean
+        assert abs(found.estimate - exact) < 4.5 * found.standard_error
 
 
 def test_means_of_expressions_and_what_is_constant_or_never_fires():

@@ -262,12 +262,6 @@ def test_what_is_no_executor_is_refused(executor, error, message):
         gl.ensemble(NETWORK, 5, 10, executor=executor)
 
 
-def test_runs_until_they_are_precise_refuse_what_they_cannot_use(tmp_path):
-    for how in ({"executor": Here()}, {"store": tmp_path / "run"}):
-        with pytest.raises(ValueError, match=f"leave {next(iter(how))}= out"):
-            gl.ensemble(NETWORK, 5, until="mean(P) +/- 5%", **how)  # type: ignore[arg-type]
-
-
 def test_threads_by_name_are_the_default():
     assert worker_pool("threads", 1) is None
     assert worker_pool(None, 1) is None

@@ -60,6 +60,51 @@ def test_dask_gives_the_arrays_of_threads_although_a_worker_is_killed(client, st
     assert other.stopped is None
 
 
+def test_dask_gives_the_scan_of_threads_although_a_worker_is_killed(client, tmp_path):
+    client.wait_for_workers(2, timeout=60)
+    how: dict[str, Any] = {"rng": 105, "stop_when": "P >= 40"}
+    grid = {"S": np.arange(200, 320, 2), "E": [60, 120]}
+    usual = gl.scan(NETWORK, grid, [0, 5, 10], 50, **how)
+    killed: list[int] = []
+
+    def progress(done: float, total: float) -> None:
+        if done and not killed:
+            killed.extend(client.run(os.getpid).values())
+            os.kill(killed[0], signal.SIGKILL)
+
+    on_dask: dict[str, Any] = {"executor": client, "chunk_size": 10, **how}
+    other = gl.scan(
+        NETWORK, grid, [0, 5, 10], 50, progress=progress, store=tmp_path / "a", **on_dask
+    )
+    assert killed
+    assert_identical(usual, other)
+    assert_identical(usual, gl.open_store(tmp_path / "a").load())
+    paths = gl.scan(NETWORK, grid, [0, 10], 20, keep="paths", **on_dask)
+    assert_identical(gl.scan(NETWORK, grid, [0, 10], 20, keep="paths", **how), paths)
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_dask_ends_at_the_same_look_although_a_worker_is_killed(client, statistics, tmp_path):
+    client.wait_for_workers(2, timeout=60)
+    how: dict[str, Any] = {"until": "mean(P) +/- 0.3%", "rng": 106, "statistics": statistics}
+    usual = gl.ensemble(NETWORK, 10, **how)
+    killed: list[int] = []
+
+    def progress(done: float, total: float) -> None:
+        if done > 600 and not killed:
+            killed.extend(client.run(os.getpid).values())
+            os.kill(killed[0], signal.SIGKILL)
+
+    other = gl.ensemble(
+        NETWORK, 10, executor=client, store=tmp_path / "a", progress=progress, **how
+    )
+    assert killed
+    assert_identical(usual, other)
+    assert usual.precision == other.precision
+    client.wait_for_workers(2, timeout=60)
+    assert_identical(usual, gl.ensemble(NETWORK, 10, executor=client, **how))
+
+
 def test_trouble_on_a_dask_worker_comes_back_with_what_is_finished(client):
     usual = gl.ensemble(NETWORK, 10, 400, rng=102)
     most = int(np.quantile(usual.n_events, 0.99))

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ import gillespy_lite as gl
 from gillespy_lite.compilation import compile_expressions
 from gillespy_lite.dsl import parse_expression
 from gillespy_lite.kernels.intervals import program_range
+from gillespy_lite.kernels.jit import _OPTIONS
 from gillespy_lite.kernels.programs import evaluate_program
 from gillespy_lite.rate_laws import OPERATIONS, Call, Number, Symbol
 
@@ -68,24 +70,29 @@ SPANS = st.one_of(st.just(0.0), st.sampled_from([1e-300, 1e-12, 1.0, 2.0]), st.f
 FRACTIONS = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0.0, 1.0))
 
 
+@numba.njit(**_OPTIONS)
+def fill_values_at(programs, states, parameters, times, stack, found):
+    for k in range(times.size):
+        found[k] = evaluate_program(programs, np.int64(0), states[k], parameters, times[k], stack)
+
+
 def assert_encloses(expression, low, high, parameters, times, fractions):
     lower, upper = range_of(expression, low, high, parameters, times)
     assert lower <= upper
     programs, depth = compile_expressions(NETWORK, [expression])
-    for u, v, w in fractions:
-        # A point computed from its ends may fall beyond one of them by rounding.
-        state = [min(max(a + x * (b - a), a), b) for a, b, x in zip(low, high, (u, v), strict=True)]
-        # A zero in a box means +0.0.
-        state = np.array([0.0 if one == 0.0 else one for one in state] + [1.0])
-        time = min(max(times[0] + w * (times[1] - times[0]), times[0]), times[1])
-        value = evaluate_program(
-            programs, 0, state, np.array(parameters, dtype=float), time, np.zeros(depth)
-        )
-        where = f"{expression} at A, B, t = {state[0]!r}, {state[1]!r}, {time!r}"
-        if math.isnan(value):
-            assert (lower, upper) == (-math.inf, math.inf), where
-        else:
-            assert lower <= value <= upper, where
+    start, end = (np.array([*ends, time]) for ends, time in zip((low, high), times, strict=True))
+    # A point computed from its ends may fall beyond one of them by rounding.
+    points = np.clip(start + np.array(fractions) * (end - start), start, end)
+    # A zero in a box means +0.0.
+    states = np.where(points == 0.0, 0.0, points)
+    states[:, 2] = 1.0
+    times, values = points[:, 2].copy(), np.empty(len(points))
+    parameters = np.array(parameters, dtype=float)
+    fill_values_at(programs, states, parameters, times, np.zeros(depth), values)
+    wrong = ~((lower <= values) & (values <= upper))
+    if (lower, upper) == (-math.inf, math.inf):
+        wrong &= ~np.isnan(values)
+    assert not wrong.any(), f"{expression} at A, B, t = {points[wrong][0].tolist()}"
 
 
 @settings(max_examples=1500, deadline=None, derandomize=True)

@@ -519,11 +519,13 @@ def paths_of(runs: gl.Ensemble) -> set[bytes]:
 
 
 @pytest.mark.parametrize("method", STOCHASTIC)
-def test_ten_thousand_trajectories_are_distinct_and_seeds_share_none(method):
-    times = np.linspace(0, 10, 31)
-    first = paths_of(gl.ensemble(BIRTH_DEATH, times, 10_000, method=method, rng=0))
-    second = paths_of(gl.ensemble(BIRTH_DEATH, times, 10_000, method=method, rng=1))
-    assert len(first) == len(second) == 10_000
+def test_hundred_thousand_trajectories_are_distinct_and_seeds_share_none(method):
+    # 25 times with some 3 bits each: two of 1e5 independent paths agree by chance once in 1e12.
+    network, times = gl.Network.parse("species X\n0 -> X @ 30\nX -> 0 @ 1"), np.linspace(0, 6, 26)
+    first = paths_of(gl.ensemble(network, times, 100_000, method=method, rng=0))
+    second = paths_of(gl.ensemble(network, times, 10_000, method=method, rng=1))
+    assert len(first) == 100_000
+    assert len(second) == 10_000
     assert not first & second
 
 

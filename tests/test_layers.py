@@ -6,6 +6,7 @@ The package is parsed, not imported, so an import on any line counts.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -45,9 +46,10 @@ LAYERS = [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],
         "interruption",
         *["method_pilot", "method_choice", "engines", "run_plan"],
-        *["gathering", "crews", "run_orders"],
+        *["gathering", "probing", "crews", "run_orders", "scan_orders", "portion_jobs"],
+        "probing_jobs",
         *["portion_tasks", "worker_pools", "executors"],
-        *["stores", "stored_deliveries", "portion_runs"],
+        *["stores", "stored_deliveries", "portion_runs", "workplaces"],
         *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],
         *["master_equation", "certification", "multilevel_estimation", "scans", "warmup"],
     ],
@@ -157,11 +159,18 @@ def sources() -> dict[str, Path]:
 
 
 SOURCES = sources()
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
-IMPORTS = {
-    name: imports_of(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
-    for name, path in SOURCES.items()
-}
+
+
+# Read when they are asked for: every process of a test run imports this module.
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+
+
+@functools.cache
+def imports_in(module: str) -> list[Import]:
+    path = SOURCES[module]
+    return imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
 
 
 def unit(module: str) -> str:
@@ -202,14 +211,14 @@ def test_every_module_has_its_place():
 
 @pytest.mark.parametrize("module", sorted(SOURCES.keys() - {"gillespy_lite"}))
 def test_imports_point_down(module):
-    assert problems(module, IMPORTS[module]) == []
+    assert problems(module, imports_in(module)) == []
 
 
 def test_facades_are_what_they_are_said_to_be():
     used = {
         (unit(module), one.where, unit(one.target))
-        for module, imports in IMPORTS.items()
-        for one in imports
+        for module in SOURCES
+        for one in imports_in(module)
         if one.where and one.target.startswith("gillespy_lite.") and unit(module)
     }
     assert used >= FACADES
@@ -218,7 +227,7 @@ def test_facades_are_what_they_are_said_to_be():
 def test_package_itself_imports_only_what_is_light():
     at_once = {
         unit(one.target)
-        for one in IMPORTS["gillespy_lite"]
+        for one in imports_in("gillespy_lite")
         if not one.for_types_only and one.target.startswith("gillespy_lite.")
     }
     assert at_once <= {"errors", "version", "network", "results"}
@@ -226,9 +235,9 @@ def test_package_itself_imports_only_what_is_light():
 
 def test_no_module_level_import_goes_in_circles():
     graph: dict[str, set[str]] = {}
-    for module, imports in IMPORTS.items():
+    for module in SOURCES:
         graph[module] = set()
-        for one in imports:
+        for one in imports_in(module):
             if one.where or one.for_types_only or not one.target.startswith("gillespy_lite"):
                 continue
             target = one.target
@@ -244,11 +253,11 @@ def test_no_module_level_import_goes_in_circles():
 def test_kernels_import_nothing_of_ours(module):
     ours = [
         one.target
-        for one in IMPORTS[module]
+        for one in imports_in(module)
         if one.target.startswith("gillespy_lite") and unit(one.target) != "kernels"
     ]
     assert ours == []
-    others = {one.target.split(".")[0] for one in IMPORTS[module]} - {"gillespy_lite"}
+    others = {one.target.split(".")[0] for one in imports_in(module)} - {"gillespy_lite"}
     assert others - sys.stdlib_module_names <= {"numpy", "numba", "llvmlite"}
 
 
@@ -256,7 +265,7 @@ def test_kernels_import_nothing_of_ours(module):
 def test_methods_see_arrays_and_no_networks(module):
     ours = {
         unit(one.target)
-        for one in IMPORTS[module]
+        for one in imports_in(module)
         if one.target.startswith("gillespy_lite.") and not one.for_types_only
     }
     assert ours <= {"kernels", "methods", "errors"}
@@ -304,7 +313,7 @@ def test_checker_lets_pass_what_is_allowed(source, module, monkeypatch):
 def test_heavy_and_optional_packages_are_imported_where_they_are_used(module):
     early = {
         one.target.split(".")[0]
-        for one in IMPORTS[module]
+        for one in imports_in(module)
         if not one.where and not one.for_types_only
     }
     assert not early & LATE
@@ -371,11 +380,11 @@ def called(tree: ast.AST) -> list[tuple[str, ast.Call]]:
 
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_nothing_that_could_run_text_is_called(module):
-    calls = called(TREES[module])
+    calls = called(tree_of(module))
     assert not UNSAFE_CALLS & {name.removeprefix("builtins.") for name, _ in calls}
     assert not {name for name, _ in calls if name.startswith(("os.system", "os.popen", "os.exec"))}
     if module != "gillespy_lite.kernels.jit":
-        assert not UNSAFE_MODULES & {one.target.split(".")[0] for one in IMPORTS[module]}
+        assert not UNSAFE_MODULES & {one.target.split(".")[0] for one in imports_in(module)}
         assert not {name for name, _ in calls if "pickle" in name}
     for _, call in calls:
         for keyword in call.keywords:
@@ -386,7 +395,9 @@ def test_nothing_that_could_run_text_is_called(module):
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_modules_are_not_imported_by_a_name_that_is_computed(module):
     names = [
-        ast.unparse(call.args[0]) for name, call in called(TREES[module]) if "import_module" in name
+        ast.unparse(call.args[0])
+        for name, call in called(tree_of(module))
+        if "import_module" in name
     ]
     # The package's own table of names, and optional packages by the name of their extra.
     allowed = {
@@ -399,10 +410,10 @@ def test_modules_are_not_imported_by_a_name_that_is_computed(module):
 
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_random_numbers_come_from_one_place(module):
-    assert "random" not in {one.target for one in IMPORTS[module]}
+    assert "random" not in {one.target for one in imports_in(module)}
     used = {
         ast.unparse(node)
-        for node in ast.walk(TREES[module])
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np.random"
     }
     if unit(module) not in {"randomness", "plotting"}:

@@ -27,7 +27,8 @@ from gillespy_lite.errors import (
     NetworkError,
     SimulationError,
 )
-from gillespy_lite.kernels.coupled_leaps import run_exact_pairs, run_leap_pairs
+from gillespy_lite.kernels.exact_pairs import run_exact_pairs
+from gillespy_lite.kernels.leap_pairs import run_leap_pairs
 from gillespy_lite.kernels.walking import ALL_DONE, COMPLETE
 from gillespy_lite.multilevel_estimation.allocation import Climb, numbers_of_paths
 from gillespy_lite.multilevel_estimation.levels import (

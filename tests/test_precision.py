@@ -13,8 +13,8 @@ import gillespy_lite as gl
 from gillespy_lite.errors import IncompleteWarning, Interrupted, ParseError
 from gillespy_lite.precision import parse_targets
 from gillespy_lite.precision.reporting import forecast
-from gillespy_lite.precision.running import PreciseRun
 from gillespy_lite.precision.schedule import LEAST, looks
+from gillespy_lite.precision.supply import KeptSupply
 from gillespy_lite.precision.tallies import (
     LEAST_UNVARIED,
     MeanTally,
@@ -420,14 +420,14 @@ def test_what_is_not_a_number_in_some_trajectory_is_named():
 
 
 def test_kept_trajectories_end_where_memory_does(monkeypatch):
-    usual = PreciseRun._portion_gatherer
+    usual = KeptSupply._paths
 
     def limited(self, first, last):
         if first >= 1000:
             raise gl.errors.NotEnoughMemoryError("none left")
         return usual(self, first, last)
 
-    monkeypatch.setattr(PreciseRun, "_portion_gatherer", limited)
+    monkeypatch.setattr(KeptSupply, "_paths", limited)
     with pytest.warns(IncompleteWarning, match="no memory for more trajectories"):
         runs = run("mean(P) +/- 0.2%")
     assert runs.stopped == "memory"

@@ -131,6 +131,29 @@ def test_twenty_kills_at_random_moments_change_no_bit(statistics, seed, tmp_path
     assert not list(tmp_path.rglob("*.part"))
 
 
+GOAL = "mean(X) +/- 0.1% and prob(Y > 4) +/- 5%"
+UNTIL_KILLS = KILLS.replace("t, n, rng", f"t, until={GOAL!r}, rng").replace(
+    "t, 600, rng", "t, until='mean(X) +/- 5%', rng"
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
+@pytest.mark.parametrize(("statistics", "seed"), [(False, 86), (True, 87)])
+def test_runs_until_they_are_precise_end_alike_after_ten_kills(statistics, seed, tmp_path):
+    how: dict[str, Any] = {"rng": 81, "engine": "lanes", "statistics": statistics}
+    usual = gl.ensemble(SLOW, T, until=GOAL, **how)
+    left = output_of(start(UNTIL_KILLS, tmp_path / "a", statistics, 0, 10, seed))
+    assert [wrong for *_, wrong in left] == [[]] * 10
+    stored = [there for _, there, _ in left]
+    assert stored == sorted(stored)
+    assert sum(running and 0 < there < len(usual) for running, there, _ in left) >= 3
+    resumed = gl.ensemble(SLOW, T, until=GOAL, **how, store=tmp_path / "a")
+    assert hash_of(resumed) == hash_of(usual)
+    assert resumed.precision == usual.precision
+    assert gl.open_store(tmp_path / "a").verify() == []
+    assert not list(tmp_path.rglob("*.part"))
+
+
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_a_run_and_keeps_what_is_finished(number, tmp_path):

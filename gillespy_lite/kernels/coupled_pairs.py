@@ -15,7 +15,7 @@ import numpy as np
 from .arrays import ReactionArrays
 from .jit import kernel
 from .propensities import fire, propensity
-from .random import exponential_by_log, seed_stream, uniform_52
+from .random import exponential_by_log, uniform_52
 from .walking import (
     ALL_DONE,
     BAD_PROPENSITY,
@@ -30,6 +30,8 @@ from .walking import (
     TIME,
     TROUBLE,
     UNDER_WAY,
+    finish_row,
+    start_row,
 )
 
 __all__ = ["NetworkPair", "run_pairs"]
@@ -57,13 +59,9 @@ def run_pairs(pair, request, walker, output, first_index, budget):
     value, other_value = walker.reals[:n], walker.reals[n : 2 * n]
     for row in range(counter[ROW], output.outcome.size):
         if counter[UNDER_WAY] == 0:
+            start_row(request, walker, one.parameters, output, row, first_index, n)
             for i in range(n_states):
-                state[i] = request.initial_state[i]
                 other[i] = pair.second_state[i]
-            seed_stream(request.key, first_index + row, walker.stream)
-            counter[UNDER_WAY], counter[N_EVENTS], counter[N_RECORDED] = 1, 0, 0
-            walker.clock[TIME] = times[0]
-            output.hitting_time[row] = np.nan
             for j in range(n):
                 value[j] = propensity(one, j, state, times[0], stack)
                 other_value[j] = propensity(two, j, other, times[0], stack)
@@ -130,11 +128,7 @@ def run_pairs(pair, request, walker, output, first_index, budget):
                 counter[N_EVENTS] = n_events
                 return BUDGET_SPENT
         walker.clock[TIME] = time
-        counter[N_EVENTS] = n_events
-        output.outcome[row] = outcome
-        output.n_events[row] = n_events
-        counter[UNDER_WAY] = 0
-        counter[ROW] = row + 1
+        finish_row(walker, output, row, outcome, n_events)
         if outcome != COMPLETE:
             return IN_TROUBLE
     return ALL_DONE

@@ -35,10 +35,12 @@ __all__ = [
     "fill_values",
     "find_first_change",
     "find_next_change",
+    "find_next_due",
     "find_next_timed",
     "first_change",
     "next_change",
     "next_due",
+    "reset_events",
     "settle",
     "settle_events",
     "start_events",
@@ -423,6 +425,18 @@ def settle(events, store, state, parameters, time, stream, whole, n_species):
 
 
 # The same for callers outside kernels, from the disk cache.
+
+
+@kernel
+def reset_events(events, store, time):
+    """`start_events`, called from Python."""
+    start_events(events, store, time)
+
+
+@kernel
+def find_next_due(store):
+    """`next_due`, called from Python."""
+    return next_due(store)
 
 
 @kernel

@@ -3,7 +3,8 @@
 Numba's own disk cache is keyed by the calling file's time and size, so an edited callee in another
 file is served stale; it raises where it cannot write; and a damaged file crashes the process. The
 cache here is keyed by the content of every kernel source, checks what it reads, and whatever goes
-wrong with it costs a compilation and one warning, never the run.
+wrong with it costs a compilation and one warning, never the run. Processes that start together on
+an empty cache compile each kernel once (`turns.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 
 import numba
 from numba.core import caching
+
+from .turns import Turn
 
 __all__ = [
     "apart",
@@ -154,6 +157,7 @@ class _KernelCache(caching.FunctionCache):
             filename_base=self._impl.filename_base,
             source_stamp=self._impl.locator.get_source_stamp(),
         )
+        self._turn = Turn(Path(self._cache_path) / f"{self._impl.filename_base}.lock")
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         # Numba would hash the pickled closure, which differs from process to process where it
@@ -161,6 +165,21 @@ class _KernelCache(caching.FunctionCache):
         return (sig, codegen.magic_tuple(), self._py_func.__qualname__)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        loaded = self._load_or_warn(sig, target_context)
+        if loaded is None:
+            self._tell(True)
+            self._turn.wait()
+            # Another process may have compiled it meanwhile.
+            loaded = self._load_or_warn(sig, target_context)
+            if loaded is not None or self._turn.has_waited:
+                # Whoever had the turn could not keep what it compiled, or did not finish: if all
+                # the others took turns now, the last would wait for all of them.
+                self._turn.end()
+            if loaded is not None:
+                self._tell(False)
+        return loaded
+
+    def _load_or_warn(self, sig: Any, target_context: Any) -> Any:
         # Numba's own method brings the compiler up to date first, for which it imports some 400
         # modules, SciPy's linear algebra among them: .3 s that a kernel from the disk has no use
         # for. It is done before the first compilation in any case.
@@ -174,8 +193,6 @@ class _KernelCache(caching.FunctionCache):
                 self.flush()
             except OSError:
                 self.disable()
-        if loaded is None:
-            self._tell(True)
         return loaded
 
     def _tell(self, begins: bool) -> None:
@@ -188,6 +205,20 @@ class _KernelCache(caching.FunctionCache):
             super().save_overload(sig, data)
         except Exception as error:
             _warn_once(f"{type(error).__name__}: {error}")
+        finally:
+            self._turn.end()
+
+    def ending_turns(self, compiling: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a dispatcher's method `compile` that lets others go on when it is interrupted."""
+
+        def compile_or_end(sig: Any) -> Any:
+            try:
+                return compiling(sig)
+            except BaseException:
+                self._turn.end()
+                raise
+
+        return compile_or_end
 
 
 class _Part:
@@ -256,7 +287,8 @@ def kernel(function: Callable[..., Any]) -> Any:
     dispatcher = numba.njit(**{"no_cfunc_wrapper": True, **_OPTIONS})(function)
     if hasattr(dispatcher, "enable_caching"):  # absent when NUMBA_DISABLE_JIT is set
         try:
-            dispatcher._cache = _KernelCache(function)
+            dispatcher._cache = cache = _KernelCache(function)
+            dispatcher.compile = cache.ending_turns(dispatcher.compile)
         except Exception as error:  # no home folder, another Numba's internals, ...
             _warn_once(f"{type(error).__name__}: {error}")
         _KERNELS.append(dispatcher)

@@ -2,8 +2,9 @@
 
 What `lanes.py` does from a network's tables (propensities, sums, draws, the change of the state) is
 done here by a function of the network's own, called by its address. It goes on step by step until a
-lane has to be looked at: one that is held at a sampling time, meets the condition of the run, or
-has a propensity at fault. That is done here, as in `lanes.py`, once for all networks.
+lane has to be looked at: one that meets the condition of the run, has a propensity at fault, or is
+held at a sampling time and has waited long enough. That is done here, as in `lanes.py`, once for
+all networks.
 """
 
 from __future__ import annotations
@@ -15,8 +16,18 @@ import numpy as np
 
 from .bursts import call_burst
 from .jit import apart, inlined, kernel
-from .lane_vectors import LANES, load_8, load_16, store
-from .lanes import ALIVE, LOOK, STEPS, UNDER_WAY, attend, begin, look
+from .lane_vectors import LANES, load_8, load_16, n_ones, store
+from .lanes import (
+    ALIVE,
+    LOOK,
+    STEPS,
+    STOPS_A_SAMPLE,
+    UNDER_WAY,
+    attend,
+    begin,
+    look,
+    steps_to_wait,
+)
 from .references import refer
 from .special_functions import power
 from .walking import ALL_DONE, BUDGET_SPENT
@@ -70,11 +81,19 @@ def run_lane_bursts(network, request, walker, output, first_index, budget, burst
         alive, fresh = np.uint64(counter[ALIVE]), np.uint64(counter[_FRESH])
     step = counter[STEPS]
     last_step = step + max(np.int64(1), budget // LANES)
+    wait, n_stops, sampled = np.int64(1), np.int64(0), step
     while alive != _NO_BITS and step < last_step:
         # Not past the next look at large counts and standing clocks.
         n_steps = min(last_step - step, LOOK - step % LOOK)
-        step += call_burst(burst, (far[0], far[1], far[2], alive, fresh, np.int64(n_steps)))
+        heeded = alive
+        if wait > 1:
+            n_steps, heeded = min(n_steps, wait), _NO_BITS
+        given = far[0], far[1], far[2], alive, fresh, heeded, np.int64(n_steps)
+        step += call_burst(burst, given)
         went, hits, fault = report[0], report[1], report[2]
+        n_stops += n_ones(~went & alive)
+        if n_stops >= STOPS_A_SAMPLE:
+            wait, n_stops, sampled = steps_to_wait(n_stops, step - sampled), np.int64(0), step
         if step % LOOK == 0:
             fault |= look(far[0], far[2])
         alive, fresh = attend(request, walker, output, far, first_index, alive, went, hits, fault)

@@ -50,6 +50,7 @@ from .lane_vectors import (
     fill,
     load,
     lowest_bit,
+    n_ones,
     ones,
     select,
     square_root,
@@ -474,16 +475,6 @@ def _attend_leaps(network, request, walker, output, first_index, alive, due, end
     return alive, fresh
 
 
-@inlined
-def _n_lanes(word):
-    """Return how many lanes a word of bits holds."""
-    n = 0
-    while word != _NO_BITS:
-        word &= word - _BIT
-        n += 1
-    return n
-
-
 @kernel
 def run_leap_lanes(network, request, walker, output, first_index, budget):
     """Run rows of an output in lanes, by leaps and single events; return why it stopped."""
@@ -506,7 +497,7 @@ def run_leap_lanes(network, request, walker, output, first_index, budget):
         if step % LOOK == 0:
             stuck = _look(far[0], far[2])
         leaping = bits(load(walker.burst, 0) == 0.0) & alive
-        if 2 * _n_lanes(leaping) >= _n_lanes(alive):
+        if 2 * n_ones(leaping) >= n_ones(alive):
             went, ended, fault = _leap(network, request, walker, far)
             if watched:
                 hits = find_hits(far_lanes[0], far_lanes[1], far_lanes[2]) & went
@@ -517,7 +508,7 @@ def run_leap_lanes(network, request, walker, output, first_index, budget):
         else:
             single = alive & ~leaping
             burst = load(walker.burst, 0)
-            goes, fault = make_events(network.lanes, request, inner, far_lanes, burst > 0.0)
+            goes, fault, _ = make_events(network.lanes, request, inner, far_lanes, burst > 0.0)
             store(walker.burst, 0, select(goes, burst - 1.0, burst))
             went = bits(goes)
             if watched:

@@ -24,6 +24,7 @@ from .lane_programs import evaluate_lanes
 from .lane_random import next_words, random_exponential, random_uniform
 from .lane_vectors import (
     LANES,
+    align_stack,
     bits,
     everywhere,
     load,
@@ -43,6 +44,7 @@ __all__ = [
     "LARGEST_LANE_COUNT",
     "LEFT_OVER",
     "LOOK",
+    "STOPS_A_SAMPLE",
     "LaneNetwork",
     "LaneWalker",
     "attend",
@@ -56,6 +58,7 @@ __all__ = [
     "record_lane",
     "run_lanes",
     "start_lane",
+    "steps_to_wait",
 ]
 
 # An outcome beside those of walking.py: the scalar kernel must run this row.
@@ -67,6 +70,12 @@ LEFT_OVER = -1
 LARGEST_LANE_COUNT = 2.0**52
 LARGEST_LANE_CHANGE = 2.0**40
 LOOK = 1024
+
+# A lane at a sampling time may stay held for some steps, which changes nothing but the time spent.
+# To look at lanes costs some 35 ns (a branch that nobody foresees, and in bursts a call) and a step
+# of an event 3 ns a lane, so sqrt(16 / stops a step) steps are about the best; where there is less
+# than a stop in two and a half steps, none. It is reckoned again after so many stops.
+STOPS_A_SAMPLE = 256
 
 _NO_BITS, _BIT = np.uint64(0), np.uint64(1)
 
@@ -256,6 +265,8 @@ def make_events(network, request, walker, far, may):
         Where there was an event; elsewhere nothing has changed.
     fault : word
         The lanes with a propensity at fault, as bits.
+    target : numbers of lanes
+        What the sums of propensities were compared with; -1 where there was no event.
     """
     stream = walker.stream
     fault = _fill_cumulative(network, walker, far)
@@ -278,7 +289,7 @@ def make_events(network, request, walker, far, may):
     store(stream, 2 * LANES, select(goes, t2, s2))
     store(stream, 3 * LANES, select(goes, t3, s3))
     _choose_and_fire(network, walker, target, goes)
-    return goes, fault
+    return goes, fault, target
 
 
 # ---- Rows ----------------------------------------------------------------------------------------
@@ -433,6 +444,14 @@ def find_hits(network, request, walker):
 
 
 @inlined
+def steps_to_wait(n_stops, n_steps):
+    """Return how many steps to make before held lanes are looked at; 1 is at once."""
+    if 2 * n_steps > 5 * n_stops:
+        return np.int64(1)
+    return np.int64(np.sqrt(16.0 * n_steps / n_stops))
+
+
+@inlined
 def begin(network, request, walker, far, first_index):
     """Start all lanes; return those that have a row, as bits.
 
@@ -502,6 +521,7 @@ def run_lanes(network, request, walker, output, first_index, budget):
     """Run rows of an output in lanes; return why it stopped."""
     # Parts that are kept apart get the groups by their addresses; the vector arithmetic does not,
     # because it would have to look up every array's place anew after each store.
+    align_stack()
     far = refer(network), refer(request), refer(walker), refer(output)
     counter, all_lanes = walker.counter, everywhere(0.0) == 0.0
     watched = request.condition.start.size > 1
@@ -514,7 +534,7 @@ def run_lanes(network, request, walker, output, first_index, budget):
     last_step = step + max(np.int64(1), budget // LANES)
     while alive != _NO_BITS and step < last_step:
         step += 1
-        goes, fault = make_events(network, request, walker, far, all_lanes)
+        goes, fault, _ = make_events(network, request, walker, far, all_lanes)
         went, hits = bits(goes), _NO_BITS
         if watched:
             hits = find_hits(far[0], far[1], far[2]) & went

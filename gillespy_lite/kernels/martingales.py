@@ -15,7 +15,7 @@ import numpy as np
 from .arrays import ReactionArrays
 from .jit import kernel
 from .propensities import fire, propensity
-from .random import exponential_by_log, seed_stream, uniform_52
+from .random import exponential_by_log, uniform_52
 from .walking import (
     ALL_DONE,
     BAD_PROPENSITY,
@@ -30,6 +30,8 @@ from .walking import (
     TIME,
     TROUBLE,
     UNDER_WAY,
+    finish_row,
+    start_row,
 )
 
 __all__ = ["WeightedNetwork", "run_martingales"]
@@ -47,23 +49,17 @@ class WeightedNetwork(NamedTuple):
 def run_martingales(arrays, request, walker, output, first_index, budget):
     """Fill the last state and the martingales of each row; return why it returned.
 
-    `output.counts` is (n_rows, 1, n_species), `output.values` (n_rows, 1, n_reactions).
+    `output.counts` is (n_rows, 1, n_species), `output.values` (n_rows, 1, n_reactions), or
+    (n_rows, 1, 1) for their sum.
     """
     network, edges, weights = arrays.reactions, arrays.edges, arrays.weights
     n, n_intervals = network.form.size, weights.shape[0]
     state, counter, stack = walker.state, walker.counter, walker.stack
     value, passed = walker.reals[:n], walker.reals[n : 2 * n]
+    martingale = walker.reals[2 * n : 3 * n]
     for row in range(counter[ROW], output.outcome.size):
-        martingale = output.values[row, 0]
         if counter[UNDER_WAY] == 0:
-            for i in range(request.initial_state.size):
-                state[i] = request.initial_state[i]
-            seed_stream(request.key, first_index + row, walker.stream)
-            counter[UNDER_WAY] = 1
-            counter[N_EVENTS] = 0
-            counter[N_RECORDED] = 0
-            walker.clock[TIME] = edges[0]
-            output.hitting_time[row] = np.nan
+            start_row(request, walker, network.parameters, output, row, first_index, n)
             for j in range(n):
                 value[j] = propensity(network, j, state, edges[0], stack)
                 passed[j] = 0.0
@@ -124,13 +120,13 @@ def run_martingales(arrays, request, walker, output, first_index, budget):
                 counter[N_EVENTS] = n_events
                 return BUDGET_SPENT
         walker.clock[TIME] = time
-        counter[N_EVENTS] = n_events
         for i in range(output.counts.shape[2]):
             output.counts[row, 0, i] = state[i]
-        output.outcome[row] = outcome
-        output.n_events[row] = n_events
-        counter[UNDER_WAY] = 0
-        counter[ROW] = row + 1
+        found = output.values[row, 0]
+        found[:] = 0.0
+        for j in range(n):
+            found[min(j, found.size - 1)] += martingale[j]
+        finish_row(walker, output, row, outcome, n_events)
         if outcome != COMPLETE:
             return IN_TROUBLE
     return ALL_DONE

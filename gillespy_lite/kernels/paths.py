@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import apart, inlined
+from .jit import apart, inlined, kernel
 
-__all__ = ["Path", "path_box", "path_state"]
+__all__ = ["Path", "fill_path_state", "path_box", "path_state"]
 
 
 class Path(NamedTuple):
@@ -57,6 +57,12 @@ def path_state(path, time, state):
                     points[k] = _between(points[k], points[k + 1], fraction, rest)
             value = points[0]
         state[path.moving[m]] = value
+
+
+@kernel
+def fill_path_state(path, time, state):
+    """`path_state`, called from Python."""
+    path_state(path, time, state)
 
 
 @apart

@@ -26,7 +26,7 @@ import math
 import numpy as np
 
 from .bits import as_bits, as_float
-from .jit import inlined, part
+from .jit import inlined, kernel, part
 
 __all__ = [
     "BITS_OF_ONE",
@@ -40,6 +40,7 @@ __all__ = [
     "normal",
     "poisson",
     "seed_stream",
+    "start_stream",
     "truncated_normal",
     "uniform",
     "uniform_52",
@@ -121,6 +122,12 @@ def seed_stream(key, index, stream):
     stream[1] = _mix(key[1] ^ stream[0])
     stream[2] = _mix(key[2] ^ (stream[1] + _GOLDEN))
     stream[3] = _mix(key[3] ^ (stream[2] + _GOLDEN)) | _ONE  # the all-zero state is not allowed
+
+
+@kernel
+def start_stream(key, index, stream):
+    """`seed_stream`, called from Python."""
+    seed_stream(key, index, stream)
 
 
 @inlined

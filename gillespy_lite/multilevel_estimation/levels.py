@@ -9,16 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compilation import CompiledNetwork
-from ..kernels.coupled_leaps import (
-    N_PAIR_COUNTERS,
-    ExactPairs,
-    LeapPairs,
-    LeapPath,
-    LevelPlan,
-    PairOutput,
-)
+from ..kernels.exact_pairs import ExactPairs
 from ..kernels.lane_vectors import LANES
 from ..kernels.lanes import LaneNetwork
+from ..kernels.leap_pairs import LeapPairs
+from ..kernels.leap_paths import N_PAIR_COUNTERS, LeapPath, LevelPlan, PairOutput
 from ..lane_compilation import compile_lanes
 from ..randomness import stream_key
 from .outputs import Outputs

@@ -22,9 +22,11 @@ from ..errors import (
 )
 from ..gathering import Paths
 from ..interruption import interrupts_kept
-from ..kernels.coupled_leaps import PairOutput, run_exact_pairs, run_leap_pairs
+from ..kernels.exact_pairs import run_exact_pairs
 from ..kernels.jit import is_loaded
 from ..kernels.lane_vectors import LANES
+from ..kernels.leap_pairs import run_leap_pairs
+from ..kernels.leap_paths import PairOutput
 from ..kernels.walking import ALL_DONE, BAD_PROPENSITY, COMPLETE, OVERFLOW
 from ..moment_tree import BlockTree
 from ..results import Ensemble

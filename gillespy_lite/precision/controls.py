@@ -12,15 +12,15 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crews import Crew
 from ..dsl import parse_expression
+from ..engines import Engine
 from ..errors import (
     IncompleteWarning,
     Interrupted,
@@ -29,19 +29,21 @@ from ..errors import (
     SimulationError,
 )
 from ..expressions import Call, Expression
-from ..gathering import Paths
 from ..kernels.arrays import Output, Walker
+from ..kernels.lane_martingales import run_martingale_lanes
 from ..kernels.martingales import WeightedNetwork, run_martingales
+from ..lane_compilation import compile_martingale_lanes, why_no_lanes
 from ..network import Network
 from ..operations import CONDITIONS
 from ..progress import Progress, reporter
 from ..randomness import seed_sequence, stream_key, take_entropy
 from ..results import Provenance
-from ..run_plan import RunPlan, check_timeout, check_whole, plan_run
+from ..run_plan import RunPlan, check_timeout, check_whole
 from ..workers import cores
 from .adjoint import Weights, reaction_weights
 from .running import MOST_TRAJECTORIES
 from .runs import check_confidence
+from .sampling import Sampler, parts_with_streams, plan_of_reactions, values_of
 from .schedule import PLANNED_SHARE, Look, looks
 from .tallies import Interval, MeanTally, half_width, wanted_width
 from .targets import LAST, Target
@@ -51,8 +53,7 @@ __all__ = ["ControlledMean", "controlled_mean"]
 FloatArray = NDArray[np.float64]
 
 _STREAMS, _PILOT = "controlled_mean", 0x636F6E74
-_LEAST_PILOT, _PILOT_PER_REACTION = 512, 20
-_PORTION_NUMBERS = 2**22
+_LEAST_PILOT, _PILOT_PER_REACTION = 256, 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,9 +121,18 @@ class ControlledMean:
 
 @dataclass(frozen=True)
 class _ControlledPlan(RunPlan):
-    """A plan whose kernel fills martingales in the place of values."""
+    """A plan whose kernel fills martingales in the place of values: of each reaction, or their sum.
+
+    The sum goes in lanes where it can.
+    """
 
     weights: Weights
+    is_sum: bool = False
+
+    @property
+    def n_martingales(self) -> int:
+        """How many numbers are filled."""
+        return 1 if self.is_sum else self.network.n_reactions
 
     @property
     def kernel(self) -> Any:
@@ -142,58 +152,46 @@ class _ControlledPlan(RunPlan):
         """Return a thread's own working arrays."""
         walker = super().walker()
         assert isinstance(walker, Walker)
-        return walker._replace(reals=np.zeros(2 * self.network.n_reactions))
+        return walker._replace(reals=np.zeros(3 * self.network.n_reactions))
 
     def output(self, n_rows: int, n_events: int = 0) -> Output:
         """Return arrays for the last state and the martingales of `n_rows` trajectories."""
         output = super().output(n_rows, n_events)
         return output._replace(
             counts=np.empty((n_rows, 1, self.network.n_species), dtype=np.int64),
-            values=np.empty((n_rows, 1, self.network.n_reactions)),
+            values=np.empty((n_rows, 1, self.n_martingales)),
         )
 
+    def summed(self, coefficients: FloatArray) -> _ControlledPlan:
+        """Return the plan for a linear combination of the reactions' martingales."""
+        weights = self.weights._replace(values=self.weights.values * coefficients)
+        engine = self.engine
+        if why_no_lanes(self.compiled) is None:
+            engine = Engine(
+                "lanes",
+                "one number is wanted of each path",
+                lanes=compile_martingale_lanes(self.compiled, *weights),
+                lane_kernel=run_martingale_lanes,
+            )
+        return replace(self, weights=weights, is_sum=True, engine=engine)
 
-class _Sampler:
+
+class _Sampler(Sampler):
     """Runs trajectories and gives their values and martingales."""
 
     def __init__(
         self, plan: _ControlledPlan, what: Expression, n_threads: int, until: float
     ) -> None:
-        self._plan, self._what, self._n_threads, self._until = plan, what, n_threads, until
-        network = plan.network
-        self._parameters: dict[str, Any] = dict(
-            zip(network.parameter_names, network.parameter_values.tolist(), strict=True)
-        )
-        self._parameters["t"] = float(plan.times[-1])
-        self.stopped: str | None = None
-        self.failure: SimulationError | NotEnoughMemoryError | None = None
+        super().__init__(plan, plan.network.n_species + plan.n_martingales, n_threads, until)
+        self._what, self._network, self._end = what, plan.network, float(plan.times[-1])
 
-    def portions(
+    def values(
         self, first: int, last: int, tell: Callable[[float], None]
     ) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Give values (n,) and martingales (n, n_reactions) until all are done or it must end."""
-        plan = self._plan
-        size = max(256, _PORTION_NUMBERS // max(1, plan.network.n_reactions))
-        for start in range(first, last, size):
-            paths = Paths(plan, start, min(last, start + size))
-            crew = Crew(plan, paths, self._n_threads)
-
-            def report(done: float, before: int = start) -> None:
-                tell(before + done)
-
-            self.failure = crew.work(report, max(0.0, self._until - time.monotonic()))
-            self.stopped = crew.stopped
-            if self.stopped is not None:
-                return
-            portion = paths.portion()
-            yield self._values(portion["counts"][:, 0]), portion["values"][:, 0]
-
-    def _values(self, counts: NDArray[Any]) -> FloatArray:
-        names = self._plan.network.species_names
-        known = self._parameters | {name: counts[:, i] for i, name in enumerate(names)}
-        values = np.asarray(self._what.evaluate(known), dtype=np.float64)
-        require_numbers(values, self._what)
-        return np.broadcast_to(values, (counts.shape[0],)).copy()
+        """Give values (n,) and martingales (n, n_martingales) until all are done or it must end."""
+        for portion in self.portions(first, last, tell):
+            counts, martingales = portion["counts"][:, 0], portion["values"][:, 0]
+            yield values_of(self._what, self._network, self._end, counts), martingales
 
 
 def controlled_mean(
@@ -324,16 +322,6 @@ def controlled_mean(
     return result
 
 
-def require_numbers(values: FloatArray, what: Expression) -> None:
-    """Refuse values that are infinite or not a number."""
-    if not np.isfinite(values).all():
-        found = float(values[~np.isfinite(values)][0])
-        raise SimulationError(
-            f"{what} is {found:g} in a trajectory; write it so that it is always a number, for "
-            "example with if(condition, a, b)"
-        )
-
-
 def _tolerance(tolerance: float | str) -> tuple[float, bool]:
     """Return a tolerance and whether it is relative."""
     is_text = isinstance(tolerance, str)
@@ -352,18 +340,7 @@ def _tolerance(tolerance: float | str) -> tuple[float, bool]:
 def _planned(
     network: Network, t: Any, what: str | Expression, rng: Any, seed: Any, max_events: int | None
 ) -> tuple[_ControlledPlan, Expression, str]:
-    plan = plan_run(
-        network,
-        t,
-        method="direct",
-        rng=rng,
-        seed=seed,
-        outputs=list(network.species_names) if isinstance(network, Network) else None,
-        stop_when=None,
-        max_events=max_events,
-        every_event=False,
-        method_options={},
-    )
+    plan = plan_of_reactions(network, t, rng, seed, max_events)
     compiled = plan.compiled
     if compiled.moves:
         raise NetworkError(
@@ -380,10 +357,8 @@ def _planned(
         )
     expression = network.expanded(tree)
     weights = reaction_weights(network, float(plan.times[0]), float(plan.times[-1]), expression)
-    request = plan.request._replace(key=stream_key(plan.entropy, _STREAMS))
-    parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    parts["request"] = request
-    parts["method_reason"] = "with martingales of the reactions as control variates"
+    reason = "with martingales of the reactions as control variates"
+    parts = parts_with_streams(plan, _STREAMS, reason)
     return _ControlledPlan(**parts, weights=weights), expression, str(tree)
 
 
@@ -396,7 +371,7 @@ def _pilot(
     entropy = take_entropy(seed_sequence(plan.entropy, _PILOT))
     request = plan.request._replace(key=stream_key(entropy, _STREAMS))
     sampler = _Sampler(replace(plan, request=request), what, n_threads, until)
-    pieces = list(sampler.portions(0, n, lambda done: None))
+    pieces = list(sampler.values(0, n, lambda done: None))
     if sampler.failure is not None:
         raise sampler.failure
     if sampler.stopped is not None:
@@ -435,16 +410,16 @@ class _Looking:
         coefficients: FloatArray,
         controlled: MeanTally,
     ) -> None:
-        self._plan, self._coefficients = plan, coefficients
-        self._sampler = _Sampler(plan, what, n_threads, until)
+        self._plan, self._coefficients = plan.summed(coefficients), coefficients
+        self._sampler = _Sampler(self._plan, what, n_threads, until)
         self.controlled, self.plain = controlled, MeanTally()
         self.stopped: str | None = None
         self.failure: SimulationError | NotEnoughMemoryError | None = None
 
     def to(self, n: int, tell: Callable[[float], None]) -> bool:
         """Go on to `n` trajectories; return whether nothing cut it short."""
-        for values, martingales in self._sampler.portions(self.controlled.n, n, tell):
-            self.controlled.add(values - martingales @ self._coefficients)
+        for values, martingales in self._sampler.values(self.controlled.n, n, tell):
+            self.controlled.add(values - martingales[:, 0])
             self.plain.add(values)
         self.stopped, self.failure = self._sampler.stopped, self._sampler.failure
         return self.stopped is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,29 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compilation import CompiledNetwork, compile_network
-from ..crews import Crew
 from ..dsl import parse_expression
 from ..errors import Interrupted, NetworkError
 from ..expressions import Expression
-from ..gathering import Paths
 from ..kernels.arrays import Output, Walker
 from ..kernels.coupled_pairs import NetworkPair, run_pairs
 from ..network import Network
 from ..progress import Progress, reporter
-from ..randomness import stream_key
 from ..results import Provenance
 from ..results.recorded import read_only
-from ..run_plan import RunPlan, check_whole, plan_run
+from ..run_plan import RunPlan, check_whole
 from ..workers import cores
-from .controls import require_numbers
 from .runs import check_confidence
+from .sampling import Sampler, parts_with_streams, plan_of_reactions, values_of
 
 __all__ = ["Difference", "difference"]
 
 FloatArray = NDArray[np.float64]
 
 _STREAMS = "difference"
-_PORTION_NUMBERS = 2**22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -224,19 +220,10 @@ def difference(
     expression = network.expanded(tree)
     report = reporter(progress, n, "difference")
     spread = _Spread((3, plan.times.size))
-    n_numbers = plan.times.size * (2 * network.n_species + 4)
-    size, failure, stopped = max(64, _PORTION_NUMBERS // n_numbers), None, None
-    for first in range(0, n, size):
-        paths = Paths(plan, first, min(n, first + size))
-        crew = Crew(plan, paths, n_threads)
-
-        def tell(done: float, before: int = first) -> None:
-            report(before + done)
-
-        failure, stopped = crew.work(tell), crew.stopped
-        if stopped is not None:
-            break
-        spread.add(_values(plan, expression, paths.portion()["counts"]))
+    sampler = Sampler(plan, plan.times.size * (2 * network.n_species + 4), n_threads)
+    for portion in sampler.portions(0, n, report):
+        spread.add(_values(plan, expression, portion["counts"]))
+    failure, stopped = sampler.failure, sampler.stopped
     result = _result(plan, str(tree), changes, spread, level, stopped)
     if failure is not None:
         failure.result = result
@@ -250,18 +237,7 @@ def difference(
 def _planned(
     network: Network, changes: Mapping[str, float], t: Any, rng: Any, seed: Any, max_events: Any
 ) -> _PairPlan:
-    plan = plan_run(
-        network,
-        t,
-        method="direct",
-        rng=rng,
-        seed=seed,
-        outputs=list(network.species_names) if isinstance(network, Network) else None,
-        stop_when=None,
-        max_events=max_events,
-        every_event=False,
-        method_options={},
-    )
+    plan = plan_of_reactions(network, t, rng, seed, max_events)
     if not isinstance(changes, Mapping) or not changes:
         raise TypeError(f"changes must name what differs, like {{'k': 2.0}}, not {changes!r}")
     counts = {name: value for name, value in changes.items() if name in network.species_names}
@@ -272,9 +248,7 @@ def _planned(
             "difference needs reactions whose rates change with the counts alone, without "
             "variables, events, delays and t; compare two runs of ensemble"
         )
-    parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    parts["request"] = plan.request._replace(key=stream_key(plan.entropy, _STREAMS))
-    parts["method_reason"] = "two networks with split coupling"
+    parts = parts_with_streams(plan, _STREAMS, "two networks with split coupling")
     parts["stack_depth"] = max(plan.stack_depth, second.stack_depth)
     return _PairPlan(**parts, second=second)
 
@@ -285,14 +259,8 @@ def _values(plan: _PairPlan, what: Expression, counts: NDArray[Any]) -> FloatArr
     sides: Sequence[tuple[Network, int]] = [(plan.network, 0), (plan.second.network, n_species)]
     values = np.empty((counts.shape[0], 3, plan.times.size))
     for side, (network, offset) in enumerate(sides):
-        known: dict[str, Any] = dict(
-            zip(network.parameter_names, network.parameter_values.tolist(), strict=True)
-        )
-        known["t"] = plan.times
-        for i, name in enumerate(network.species_names):
-            known[name] = counts[:, :, offset + i]
-        values[:, side] = what.evaluate(known)
-    require_numbers(values[:, :2], what)
+        of_side = counts[:, :, offset : offset + n_species]
+        values[:, side] = values_of(what, network, plan.times, of_side)
     values[:, 2] = values[:, 1] - values[:, 0]
     return values
 

@@ -45,7 +45,7 @@ class Shown:
         self._call = progress if callable(progress) else None
         self._is_line = progress is True
         self._started = time.monotonic()
-        self._n = 0
+        self._most_done = 0.0
         self._total = math.nan
         self._text = ""
         self._was_shown, self._width = 0.0, 0
@@ -57,15 +57,14 @@ class Shown:
 
     def portion(self, n: int, expected: float) -> None:
         """Tell that there are `n` trajectories of the `expected` number."""
-        self._n = n
         self._text = "" if self._text == "pilot" else self._text
         if math.isnan(self._total) or self._total < n:
             self._total = expected
         self._tell(n)
 
     def tick(self, done: float) -> None:
-        """Tell that `done` trajectories of the portion at work are finished."""
-        self._tell(self._n + done)
+        """Tell that `done` trajectories are finished."""
+        self._tell(done)
 
     def look(self, report: PrecisionReport, alpha: float) -> None:
         """Tell what the intervals are now; `alpha` is the error of those of the look to end at."""
@@ -87,6 +86,8 @@ class Shown:
             sys.stderr.flush()
 
     def _tell(self, done: float) -> None:
+        # Some are computed before their turn comes.
+        done = self._most_done = max(done, self._most_done)
         if self._call is not None:
             self._call(done, self._total)
         self._show(done)

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crews import Crew
-from ..errors import NotEnoughMemoryError, SimulationError
-from ..gathering import Paths, Portion, Statistics
+from ..errors import SimulationError
+from ..gathering import block_size
+from ..probing import Columns
 from ..randomness import seed_sequence, stream_key, take_entropy
 from ..results import Ensemble, EnsembleStatistics
 from ..results.precision import PrecisionReport, PrecisionStep, TargetPrecision
+from ..run_orders import RunOrder
 from ..run_plan import RunPlan
-from .probing import Probe, WatchedStatistics, cells_of
+from ..workplaces import OpenStore, Workplace
+from .cells import cells_of, columns_of
 from .reporting import Shown
-from .schedule import FIRST_PILOT, LEAST, PLANNED_SHARE, Look, looks, pilot_size
+from .schedule import FIRST_PILOT, PLANNED_SHARE, Look, looks, pilot_size, step_of
+from .supply import Halt, KeptSupply, PilotSupply, ReducedSupply, kept_columns
 from .tallies import Forecast, Interval, Tally, half_width, tally_for, wanted_width
 from .targets import Target
 
@@ -32,7 +35,6 @@ MOST_TRAJECTORIES = 10_000_000
 _PILOT = 0x70696C74
 _PORTION = 65_536  # trajectories between two looks into the clock and at the values
 _PROBED_VALUES = 2**22  # of a portion
-_PILOT_VALUES = 2**23
 # Of max_time that the pilot may take.
 _PILOT_TIME = 0.1
 
@@ -46,16 +48,6 @@ _PLANNED = (
     "a pilot of {pilot} trajectories with streams of its own planned"
 )
 _UNPLANNED = "the share 6/(pi i)^2 of the error for look number i (union bound)"
-
-
-class _Halt(Exception):  # noqa: N818 - it is no error
-    """The run ends here; `stopped` says why."""
-
-    def __init__(
-        self, stopped: str, failure: SimulationError | NotEnoughMemoryError | None = None
-    ) -> None:
-        super().__init__(stopped)
-        self.stopped, self.failure = stopped, failure
 
 
 class PreciseRun:
@@ -75,8 +67,12 @@ class PreciseRun:
         Seconds; inf without a limit.
     n_bins : int or None
         Of histograms, of statistics; None to keep the trajectories.
-    n_threads, chunk : int, int or None
-        As for `Crew`.
+    place : Workplace
+        Where trajectories are run.
+    store : OpenStore or None
+        Where they are kept.
+    check : callable
+        Called now and then; what it raises ends the run.
     progress : bool or callable
 
     Attributes
@@ -84,7 +80,7 @@ class PreciseRun:
     stopped : str or None
         What ended the run before the targets were reached: "timeout", "interrupt", "error",
         "max_n" or "memory".
-    failure : SimulationError, NotEnoughMemoryError or None
+    failure : SimulationError, StoreWriteError or another error, or None
         To be raised, with the result.
     """
 
@@ -98,28 +94,41 @@ class PreciseRun:
         most: int,
         max_time: float,
         n_bins: int | None,
-        n_threads: int,
-        chunk: int | None,
+        place: Workplace,
+        store: OpenStore | None,
+        check: Callable[[], None],
         progress: Any,
     ) -> None:
         self._plan, self._text, self._confidence = plan, text, confidence
-        self._most, self._max_time, self._n_bins = most, max_time, n_bins
-        self._n_threads, self._chunk = n_threads, chunk
+        self._most, self._max_time = most, max_time
+        self._place, self._store, self._check = place, store, check
         self._cells = cells_of(targets, plan.times)
         self._alpha = (1.0 - confidence) / len(self._cells)
-        self._probe = Probe(plan, [(cell.target.expression, cell.row) for cell in self._cells])
+        self._wanted = columns_of(self._cells)
+        columns = self._columns(plan)
+        self._supply: KeptSupply | ReducedSupply
+        if n_bins is None:
+            self._supply = KeptSupply(plan, columns, place, check, store)
+        else:
+            self._supply = ReducedSupply(plan, columns, place, check, store, n_bins)
+        # Looks are where blocks of statistics end, also where trajectories are kept.
+        n_columns = max(1, len(plan.species) + len(plan.observables))
+        self._step = step_of(block_size(plan.times.size, n_columns))
         self._shown = Shown(progress)
         self._deadline = math.inf
         self._n_pilot, self._is_planned = 0, False
         self._tallies: list[Tally] = []
         self._steps: list[PrecisionStep] = []
-        self._kept: list[Portion] = []
-        self._reduced: Statistics | None = None
-        self._n = 0  # whole portions only
-        self._reach = 0  # of which at least a part is there
+        self._n = 0
         self._next_look = 0
         self.stopped: str | None = None
-        self.failure: SimulationError | NotEnoughMemoryError | None = None
+        self.failure: BaseException | None = None
+
+    def _columns(self, plan: RunPlan) -> Columns:
+        """Return what is read of each trajectory; a store may have the values of more."""
+        if self._store is None:
+            return self._wanted
+        return kept_columns(self._store, RunOrder.of(plan, None), self._wanted)
 
     def work(self) -> Ensemble | EnsembleStatistics:
         """Run, and return what there is at the end, with its report."""
@@ -127,7 +136,7 @@ class PreciseRun:
         self._deadline = time.monotonic() + self._max_time
         try:
             self._run()
-        except _Halt as halt:
+        except Halt as halt:
             self.stopped, self.failure = halt.stopped, halt.failure
         except KeyboardInterrupt:
             self.stopped = "interrupt"
@@ -137,22 +146,35 @@ class PreciseRun:
             self.stopped = "max_n"
         return dataclasses.replace(self._result(), precision=report)
 
+    def close(self) -> None:
+        """Give up what is only needed while it runs."""
+        self._supply.close()
+
     def _run(self) -> None:
         planned = self._pilot()
         self._is_planned = planned is not None
         expected = planned if planned is not None else math.nan
-        for look in looks(planned, self._most):
+        sequence = list(looks(planned, self._most, self._step))
+        # As far as the planned look, the run is likely to go on; one behind it may well be the end.
+        planned_look = next((i for i, one in enumerate(sequence) if one.share == PLANNED_SHARE), 0)
+        for i, look in enumerate(sequence):
             self._next_look = look.n
+            edges = [one.n for one in sequence[i : max(i, planned_look) + 1]]
             while self._n < look.n:
                 last = min(look.n, self._n + self._portion_size())
-                self._take(self._main_portion(self._n, last), last)
+                values = self._supply.values(last, edges, self._deadline, self._shown.tick)
+                self._take(self._chosen(values, self._supply.columns), last)
                 self._shown.portion(self._n, max(expected, float(look.n)))
             if self._look(look):
                 return
 
     def _portion_size(self) -> int:
-        size = min(_PORTION, _PROBED_VALUES // max(1, self._probe.n_columns))
-        return max(LEAST, size // LEAST * LEAST)
+        size = min(_PORTION, _PROBED_VALUES // len(self._wanted))
+        return max(self._step, size // self._step * self._step)
+
+    def _chosen(self, values: NDArray[np.float64], columns: Columns) -> NDArray[np.float64]:
+        """Return the values of each cell, (n, n_cells)."""
+        return values[:, [columns.index(cell.column) for cell in self._cells]]
 
     # -- The pilot
 
@@ -161,32 +183,39 @@ class PreciseRun:
         plan = self._plan
         entropy = take_entropy(seed_sequence(plan.entropy, _PILOT))
         key = stream_key(entropy, plan.method.name)
-        pilot = dataclasses.replace(plan, request=plan.request._replace(key=key))
-        n_numbers = plan.times.size * (len(plan.species) + len(plan.observables))
-        room = max(1, min(_PORTION, _PILOT_VALUES // max(1, n_numbers)))
-        wanted, n = FIRST_PILOT, 0
+        plan = dataclasses.replace(plan, entropy=entropy, request=plan.request._replace(key=key))
+        until = self._deadline
+        if self._store is None:
+            until = time.monotonic() + _PILOT_TIME * self._max_time
+        supply = PilotSupply(plan, self._columns(plan), self._place, self._check, self._store)
+        try:
+            return self._piloted(supply, until)
+        except Halt as halt:
+            if halt.stopped != "timeout" or self._store is not None:
+                raise
+            self._tallies = [tally_for(cell.target) for cell in self._cells]
+            return None
+        finally:
+            supply.close()
+
+    def _piloted(self, supply: PilotSupply, until: float) -> float:
+        wanted = FIRST_PILOT
         tallies = [tally_for(cell.target) for cell in self._cells]
-        until = time.monotonic() + _PILOT_TIME * self._max_time
         while True:
-            while n < wanted:
-                last = min(wanted, n + room)
-                gatherer = Paths(pilot, n, last)
-                if not self._work(pilot, gatherer, until, self._shown.pilot):
-                    self._tallies = [tally_for(cell.target) for cell in self._cells]
-                    self._n_pilot = n
-                    return None
-                values = self._probe.values(gatherer.portion())
+            while self._n_pilot < wanted:
+                last = min(wanted, self._n_pilot + self._portion_size())
+                values = supply.values(last, [wanted], until, self._shown.pilot)
+                values = self._chosen(values, supply.columns)
                 self._require_finite(values, "of the pilot")
                 _add(tallies, values)
-                n = last
+                self._n_pilot = last
             forecast = self._needed(tallies)
             # Not more than a tenth of all that there may be.
             wanted = min(pilot_size(*forecast), max(FIRST_PILOT, self._most // 10))
-            if n >= wanted:
+            if self._n_pilot >= wanted:
                 break
-            wanted = min(wanted, 4 * n)  # the forecast itself is rough
+            wanted = min(wanted, 4 * self._n_pilot)  # the forecast itself is rough
         self._tallies = [tally.fresh() for tally in tallies]
-        self._n_pilot = n
         return forecast.n
 
     def _needed(self, tallies: Sequence[Tally]) -> Forecast:
@@ -195,74 +224,13 @@ class PreciseRun:
         pairs = zip(tallies, self._cells, strict=True)
         return max(tally.needed(alpha, cell.target) for tally, cell in pairs)
 
-    def _work(
-        self, plan: RunPlan, gatherer: Any, until: float, tell: Callable[[float], None]
-    ) -> bool:
-        """Run a gatherer's trajectories; return whether there was time for all of them."""
-        crew = Crew(plan, gatherer, self._n_threads, self._chunk)
-        failure = crew.work(tell, max(0.0, until - time.monotonic()))
-        if crew.stopped == "interrupt":
-            raise _Halt("interrupt")
-        if failure is not None:
-            raise _Halt("error", failure)
-        return crew.stopped is None
-
     # -- The trajectories that count
-
-    def _main_portion(self, first: int, last: int) -> NDArray[np.float64]:
-        """Run trajectories first, ..., last - 1, keep them, and return their values."""
-        try:
-            gatherer = self._portion_gatherer(first, last)
-        except NotEnoughMemoryError:
-            if first == 0:
-                raise
-            raise _Halt("memory") from None
-        done = False
-        try:
-            done = self._work(self._plan, gatherer, self._deadline, self._shown.tick)
-        finally:
-            # Also what was finished of a portion that was cut short.
-            self._keep(gatherer)
-        # The time may be up just when the last of them is finished.
-        if not done and gatherer.n_complete() < last - first:
-            raise _Halt("timeout")
-        if isinstance(gatherer, WatchedStatistics):
-            return gatherer.probed
-        return self._probe.values(self._kept[-1])
-
-    def _portion_gatherer(self, first: int, last: int) -> Paths | WatchedStatistics:
-        if self._n_bins is None:
-            return Paths(self._plan, first, last)
-        return WatchedStatistics(
-            self._plan,
-            first,
-            last,
-            n_threads=self._n_threads,
-            n_bins=self._n_bins,
-            probe=self._probe,
-        )
-
-    def _keep(self, gatherer: Paths | WatchedStatistics) -> None:
-        portion = gatherer.portion()
-        self._reach = gatherer.last
-        if isinstance(gatherer, Paths):
-            self._kept.append(portion)
-            return
-        reduced = self._empty_statistics(gatherer.last)
-        if self._reduced is not None:
-            reduced.add(self._reduced.portion())
-        reduced.add(portion)
-        self._reduced = reduced
-
-    def _empty_statistics(self, n: int) -> Statistics:
-        assert self._n_bins is not None
-        return Statistics(self._plan, 0, n, n_threads=1, n_bins=self._n_bins)
 
     def _require_finite(self, values: NDArray[np.float64], which: str) -> None:
         bad = np.argwhere(~np.isfinite(values))
         if bad.size:
             row, column = bad[0].tolist()
-            raise _Halt(
+            raise Halt(
                 "error",
                 SimulationError(
                     f"until= asks for {self._cells[column].quantity}, and its expression is "
@@ -332,16 +300,17 @@ class PreciseRun:
     # -- The result
 
     def _result(self) -> Ensemble | EnsembleStatistics:
-        if self._n_bins is None:
-            paths = Paths(self._plan, 0, self._reach, self._plan.output(self._reach))
-            while self._kept:
-                # What was taken can go: memory for one more portion, not for twice as many.
-                paths.add(self._kept.pop(0))
-            result: Ensemble | EnsembleStatistics = paths.result(self.stopped)
-        else:
-            reduced = self._reduced or self._empty_statistics(0)
-            result = reduced.result(self.stopped)
-        return dataclasses.replace(result, n_requested=max(self._reach, self._next_look))
+        is_cut_short = self.stopped not in (None, "max_n", "memory")
+        try:
+            result = self._supply.result(self.stopped, is_cut_short)
+            trouble = self._supply.trouble_at_the_end
+        except KeyboardInterrupt:
+            trouble = Halt("interrupt")
+        if trouble is not None and not is_cut_short:
+            self.stopped, self.failure = trouble.stopped, trouble.failure
+            result = self._supply.result(self.stopped, True)
+        n = self._supply.reach if self.stopped is None else max(self._supply.reach, self._next_look)
+        return dataclasses.replace(result, n_requested=n)
 
 
 def _add(tallies: Sequence[Tally], values: NDArray[np.float64]) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import IncompleteWarning, Interrupted
+from ..portion_runs import terminations_as_interrupts
 from ..results import Ensemble, EnsembleStatistics
+from ..run_orders import RunOrder
 from ..run_plan import RunPlan, check_whole
+from ..worker_pools import Pool
+from ..workplaces import OpenStore, Workplace
 from .running import MOST_TRAJECTORIES, PreciseRun
 from .targets import parse_targets
 
@@ -32,8 +39,10 @@ def ensemble_until(
     max_n: int | None,
     max_time: float,
     n_bins: int | None,
+    make_pool: Callable[[], Pool | None],
     n_threads: int,
     chunk: int | None,
+    store: str | os.PathLike[str] | None,
     progress: Any,
 ) -> Ensemble | EnsembleStatistics:
     """Run trajectories until the targets of `until` are reached; see `ensemble`.
@@ -58,8 +67,12 @@ def ensemble_until(
         Seconds, infinite without a limit.
     n_bins : int or None
         Of the histograms of statistics; None to keep the trajectories.
+    make_pool : callable
+        Gives what computes, None for threads of this process.
     n_threads, chunk : int, int or None
-        As for `Crew`.
+        As for `Workplace`.
+    store : str or path-like, or None
+        A folder in which trajectories are kept, and taken from.
     progress : bool or callable
         As for `ensemble`.
 
@@ -72,34 +85,62 @@ def ensemble_until(
     ------
     ParseError, ValueError
         If an argument makes no sense.
-    SimulationError, Interrupted
+    SimulationError, WorkerError, StoreError, StoreWriteError, Interrupted
         As `ensemble` does; `error.result` holds the finished trajectories and their report.
     """
-    run = PreciseRun(
-        plan,
-        parse_targets(until, plan.network),
-        until,
-        confidence=check_confidence(confidence),
-        most=MOST_TRAJECTORIES if max_n is None else check_whole(max_n, "max_n", 1),
-        max_time=max_time,
-        n_bins=n_bins,
-        n_threads=n_threads,
-        chunk=chunk,
-        progress=progress,
-    )
-    result = run.work()
+    targets = parse_targets(until, plan.network)
+    confidence = check_confidence(confidence)
+    most = MOST_TRAJECTORIES if max_n is None else check_whole(max_n, "max_n", 1)
+    kept, check, word = "", _nothing_to_check, "interrupted"
+    with contextlib.ExitStack() as stack:
+        opened = None
+        if store is not None:
+            opened = OpenStore(store, RunOrder.of(plan, n_bins))
+            stack.callback(opened.close)
+            terminated = stack.enter_context(terminations_as_interrupts())
+            check = terminated.raise_once
+        place = Workplace(make_pool, n_threads, chunk)
+        stack.callback(place.close)
+        run = PreciseRun(
+            plan,
+            targets,
+            until,
+            confidence=confidence,
+            most=most,
+            max_time=max_time,
+            n_bins=n_bins,
+            place=place,
+            store=opened,
+            check=check,
+            progress=progress,
+        )
+        stack.callback(run.close)
+        result = run.work()
+        if opened is not None:
+            failure = opened.ended()
+            if failure is not None and run.failure is None:
+                run.stopped, run.failure = "error", failure
+            word = terminated.word
+            kept = (
+                f". The store {opened.name!r} has {opened.n_stored(result.n_requested)} "
+                "trajectories of it; the same call goes on from there"
+            )
     if run.failure is not None:
-        run.failure.result = result
+        run.failure.result = result  # type: ignore[attr-defined]
         raise run.failure
     if run.stopped == "interrupt":
         raise Interrupted(
-            f"interrupted; the {len(result)} finished trajectories, and what is known from them, "
-            "are in the error's .result",
+            f"{word}; the {len(result)} finished trajectories, and what is known from them, are in "
+            f"the error's .result{kept}",
             result,
         )
     if run.stopped is not None:
-        warnings.warn(_incomplete(run, result, max_n), IncompleteWarning, stacklevel=3)
+        warnings.warn(f"{_incomplete(run, result, max_n)}{kept}", IncompleteWarning, stacklevel=3)
     return result
+
+
+def _nothing_to_check() -> None:
+    pass
 
 
 def _incomplete(run: PreciseRun, result: Ensemble | EnsembleStatistics, max_n: int | None) -> str:

@@ -15,9 +15,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["LEAST", "PLANNED_SHARE", "Look", "looks", "pilot_size"]
+__all__ = ["LEAST", "PLANNED_SHARE", "Look", "looks", "pilot_size", "step_of"]
 
-# Looks are at multiples of this, the size of a block of statistics.
+# Looks are at multiples of this, the usual size of a block of statistics.
 LEAST = 256
 # Of the shares and growths that were tried on forecasts that are 3, 8 and 16 % wrong, these need
 # the fewest trajectories: 1.26, 1.37 and 1.55 times those of a run whose size is known beforehand.
@@ -51,7 +51,12 @@ def pilot_size(needed: float, doubt: float) -> int:
     return max(FIRST_PILOT, math.ceil(min(best, 1e4 * doubt)))
 
 
-def looks(planned: float | None, most: int) -> Iterator[Look]:
+def step_of(block: int) -> int:
+    """Return of which number looks are at multiples: whole blocks of statistics, 256 or more."""
+    return block * math.ceil(LEAST / block)
+
+
+def looks(planned: float | None, most: int, step: int = LEAST) -> Iterator[Look]:
     """Give the looks in order, the last at `most` trajectories.
 
     Parameters
@@ -60,30 +65,32 @@ def looks(planned: float | None, most: int) -> Iterator[Look]:
         Trajectories that the pilot expects to be enough; None without a pilot.
     most : int
         Trajectories that there may be.
+    step : int
+        All but the last are at multiples of it.
     """
+
+    def rounded(n: float) -> int:
+        return step * max(1, math.ceil(n / step))
+
     if planned is None:
-        n, i = min(LEAST, most), 1
+        n, i = min(step, most), 1
         while True:
             # 6 / pi^2 times the sum of 1 / i^2 is 1.
             yield Look(n, 6.0 / (math.pi * i) ** 2)
             if n == most:
                 return
-            n, i = min(_rounded(_EARLY_GROWTH * n), most), i + 1
-    expected = min(_rounded(min(planned, 1e15)), most)
+            n, i = min(rounded(_EARLY_GROWTH * n), most), i + 1
+    expected = min(rounded(min(planned, 1e15)), most)
     early: list[int] = []
-    n = _rounded(expected / _EARLY_GROWTH)
-    while LEAST <= n < (early[-1] if early else expected):
+    n = rounded(expected / _EARLY_GROWTH)
+    while step <= n < (early[-1] if early else expected):
         early.append(n)
-        n = _rounded(n / _EARLY_GROWTH)
+        n = rounded(n / _EARLY_GROWTH)
     for i in range(len(early), 0, -1):
         yield Look(early[i - 1], _EARLY_SHARE * 0.5**i)
     yield Look(expected, PLANNED_SHARE)
     n, share = expected, _LATE_SHARE * (1.0 - _LATE_FALL)
     while n < most:
-        n = min(max(_rounded(_LATE_GROWTH * n), n + LEAST), most)
+        n = min(max(rounded(_LATE_GROWTH * n), n + step), most)
         yield Look(n, share)
         share *= _LATE_FALL
-
-
-def _rounded(n: float) -> int:
-    return LEAST * max(1, math.ceil(n / LEAST))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..network import Network
 from .columns import Name, is_concentration, name_text, stored_name
 from .ensemble import Ensemble
+from .files import write_csv
 from .provenance import Provenance
 from .recorded import FloatArray, IntArray, Recorded, freeze, read_only
 from .reductions import check_probabilities
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-__all__ = ["Scan"]
+__all__ = ["Scan", "whole_arrays"]
 
 _SETS_SHOWN = 12
 
@@ -421,6 +423,23 @@ class Scan(Recorded):
             ``time``, ``species`` (the name, also of an observable), ``mean``, ``std``, ``minimum``
             and ``maximum``.
         """
+        return plain_table(self._table())
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the columns of `to_pandas` as text, completely or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        """
+        table = self._table()
+        columns = (one.tolist() for one in table.values())
+        rows = (",".join(map(str, row)) for row in zip(*columns, strict=True))
+        write_csv(path, list(table), rows)
+
+    def _table(self) -> dict[str, Any]:
+        """Return the statistics as columns of one length."""
         n_times, k = self.n_times, len(self.columns)
         table: dict[str, Any] = {"set": np.repeat(np.arange(self.n_sets), n_times * k)}
         for name, values in self.parameters.items():
@@ -430,8 +449,7 @@ class Scan(Recorded):
             )
         table["time"] = np.tile(np.repeat(self.times, k), self.n_sets)
         table["species"] = np.tile(np.array(self.columns, dtype=object), self.n_sets * n_times)
-        table |= {name: cells.ravel() for name, cells in self._tables().items()}
-        return plain_table(table)
+        return table | {name: cells.ravel() for name, cells in self._tables().items()}
 
     def to_xarray(self) -> xarray.Dataset:
         """Return the statistics as an xarray dataset; without xarray, `MissingExtraError`.
@@ -572,6 +590,17 @@ class Scan(Recorded):
             return np.where(n < 2, np.nan, squares) / np.maximum(1, n - 1)
         kept = {"mean": self.means, "minimum": self.minima, "maximum": self.maxima}
         return np.where(n < 1, np.nan, kept[which])
+
+
+def whole_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a scan, with empty ones for those that are not kept."""
+    reals = ("means", "comoments", "minima", "maxima", "values", "hitting_times")
+    integers = ("bin_counts", "bin_widths", "counts", "n_events", "complete")
+    return {
+        **dict.fromkeys(reals, np.empty(0)),
+        **dict.fromkeys(integers, np.empty(0, dtype=np.int64)),
+        **arrays,
+    }
 
 
 _TABLE_COLUMNS = frozenset(("set", "time", "species", "mean", "std", "minimum", "maximum"))

@@ -62,7 +62,7 @@ class SetNumbers:
 
     def __init__(self, network: Network, points: ScanPoints) -> None:
         self._network, self._points = network, points
-        compiled = compiled_set(network, points, 0)
+        compiled = compiled_set(network, points, points.first)
         self._arrays = compiled.arrays
         self._initial_state = compiled.initial_state
         self._laws = np.flatnonzero(compiled.arrays.form != PAIR)
@@ -115,7 +115,7 @@ class SetNumbers:
     def _values(self, first: int, last: int) -> dict[str, np.ndarray | float]:
         """Return the value of each parameter, a number or a column."""
         points = self._points
-        columns = dict(zip(points.names, points.values[first:last].T, strict=True))
+        columns = dict(zip(points.names, points.part(first, last).values.T, strict=True))
         values: dict[str, np.ndarray | float] = {}
         for one in self._network.parameters:
             if one.name in columns:
@@ -138,7 +138,7 @@ class SetNumbers:
         for place, name in enumerate(network.species_names):
             if name not in points.names:
                 continue
-            column = points.values[first:last, points.names.index(name)]
+            column = points.part(first, last).values[:, points.names.index(name)]
             counts = np.rint(column)
             # What is not plainly a count is looked at by the network itself.
             for row in np.flatnonzero((counts != column) | (counts < 0.0) | (counts > 2.0**52)):

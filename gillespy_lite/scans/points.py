@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import NetworkError
 from ..names import did_you_mean, normal_name
 from ..network import Network
+from ..scan_orders import ScanSets, grid_points
 
 __all__ = ["ScanPoints", "read_points"]
 
@@ -25,6 +26,18 @@ class ScanPoints:
     # Sizes of the axes of a grid, whose last axis runs fastest; of a table its number of rows.
     shape: tuple[int, ...]
     is_grid: bool
+    # Number of the first of these sets, where they are some of a scan's.
+    first: int = 0
+
+    @property
+    def sets(self) -> ScanSets:
+        """The values alone."""
+        return ScanSets(self.values, self.shape, self.is_grid)
+
+    def part(self, first: int, last: int) -> ScanPoints:
+        """Return the sets first, ..., last - 1, which keep their numbers, as a table."""
+        values = self.values[first - self.first : last - self.first]
+        return ScanPoints(self.names, values, (len(values),), False, first)
 
     @property
     def n_sets(self) -> int:
@@ -41,7 +54,7 @@ class ScanPoints:
         """
         parameters: dict[str, float] = {}
         initials: dict[str, float] = {}
-        for name, value in zip(self.names, self.values[j].tolist(), strict=True):
+        for name, value in zip(self.names, self.values[j - self.first].tolist(), strict=True):
             (parameters if name in network.parameter_names else initials)[name] = value
         try:
             relative = network.with_parameters(parameters) if parameters else network
@@ -51,7 +64,7 @@ class ScanPoints:
 
     def describe(self, j: int) -> str:
         """Return what messages call a set."""
-        pairs = zip(self.names, self.values[j].tolist(), strict=True)
+        pairs = zip(self.names, self.values[j - self.first].tolist(), strict=True)
         shown = [f"{name} = {value:g}" for name, value in pairs]
         return f"set {j} ({', '.join(shown[:8])}{', ...' if len(shown) > 8 else ''})"
 
@@ -84,8 +97,7 @@ def read_points(network: Network, grid: Any, samples: Any, names: Any) -> ScanPo
         found[stored] = _numbers(stored, column)
     if samples is None:
         shape = tuple(column.size for column in found.values())
-        values = np.stack(np.meshgrid(*found.values(), indexing="ij"), axis=-1)
-        return ScanPoints(tuple(found), values.reshape(-1, len(found)), shape, True)
+        return ScanPoints(tuple(found), grid_points(list(found.values())), shape, True)
     sizes = {name: column.size for name, column in found.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} has {size}" for name, size in sizes.items())

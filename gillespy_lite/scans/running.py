@@ -28,11 +28,12 @@ from ..kernels.lane_leaps import LeapNetwork
 from ..kernels.lanes import LARGEST_LANE_COUNT, LEFT_OVER, N_FINISHED, LaneNetwork
 from ..kernels.walking import ALL_DONE, BUDGET_SPENT
 from ..lane_compilation import compile_lanes, compile_leap_lanes
+from ..network import Network
 from ..pace import Pace
 from ..randomness import entropies_of_sets, entropy_of_words, stream_key, stream_keys
 from ..run_plan import RunPlan
 from ..specialisation import SpecialisedKernel, specialised_kernel, specialised_lanes
-from ..specialisation_source import Varying
+from ..specialisation_source import NOTHING_VARIES, Varying
 from .numbers import SetArrays, SetNumbers, compiled_set
 from .points import ScanPoints
 from .storing import SetPaths, SetStore
@@ -56,37 +57,57 @@ class ScanPlan:
     network : Network
         The one that the sets are relatives of.
     points : ScanPoints
+        All sets of the scan, or some.
     n : int
         Trajectories of a set.
     common : bool
         Whether all sets have the same random numbers.
+    varying : Varying, optional
+        Which numbers are not the same in all sets, where `points` are but some of them, known to
+        be possible.
+
+    Attributes
+    ----------
+    varying : Varying
+        As above, where sets run in lanes.
     """
 
     def __init__(
-        self, plan: RunPlan, network: Any, points: ScanPoints, n: int, *, common: bool
+        self,
+        plan: RunPlan,
+        network: Network,
+        points: ScanPoints,
+        n: int,
+        *,
+        common: bool,
+        varying: Varying | None = None,
     ) -> None:
         self.plan, self.network, self.points, self.n = plan, network, points, n
+        self.first, self.last = points.first, points.first + points.n_sets
         # (n_sets, 4) uint32 words; none where all have the entropy of the run.
         self.entropies = (
             np.zeros((0, 4), dtype=np.uint32)
             if common
-            else entropies_of_sets(plan.entropy, 0, points.n_sets)
+            else entropies_of_sets(plan.entropy, self.first, self.last)
         )
         condition = plan.options["stop_when"]
         self._condition = None if condition is None else parse_expression(str(condition))
         self.numbers: SetArrays | None = None  # where the sets run in lanes
         if plan.engine.lanes is not None:
-            self.numbers = SetNumbers(network, points).arrays(0, points.n_sets)
+            self.numbers = SetNumbers(network, points).arrays(self.first, self.last)
             if self.numbers.initial_state.max(initial=0) > LARGEST_LANE_COUNT:
                 self.numbers = None
                 self.plan = replace(plan, engine=Engine("table", "a count starts above 2**52"))
-            elif plan.engine.name == "specialised":
-                kernel = specialised_lanes(
-                    plan.compiled, plan.request.condition, self._varying(self.numbers)
-                )
+        is_known = varying is not None
+        self.varying = varying or NOTHING_VARIES
+        if self.numbers is not None:
+            if not is_known:
+                self.varying = self._varying(self.numbers)
+            if plan.engine.name == "specialised":
+                kernel = specialised_lanes(plan.compiled, plan.request.condition, self.varying)
                 self.plan = replace(plan, engine=replace(plan.engine, lane_kernel=kernel))
-        if self.numbers is None:
-            for j in range(points.n_sets):
+        elif not is_known:
+            for j in range(self.first, self.last):
                 compiled_set(network, points, j)
 
     def _varying(self, numbers: SetArrays) -> Varying:
@@ -102,14 +123,17 @@ class ScanPlan:
 
     def entropy(self, j: int) -> int:
         """Return what set `j` has as its ``rng``."""
-        return entropy_of_words(self.entropies[j]) if len(self.entropies) else self.plan.entropy
+        if not len(self.entropies):
+            return self.plan.entropy
+        return entropy_of_words(self.entropies[j - self.first])
 
     def keys(self, first: int, last: int) -> np.ndarray:
         """Return the keys of the streams of sets, flat, (4 * (last - first),) uint64."""
         name = self.plan.method.name
         if not len(self.entropies):
             return np.tile(stream_key(self.plan.entropy, name), last - first)
-        return stream_keys(self.entropies[first:last], name).ravel()
+        own = self.entropies[first - self.first : last - self.first]
+        return stream_keys(own, name).ravel()
 
     def set_plan(self, j: int) -> RunPlan:
         """Return the plan of the ordinary run that set `j` is."""
@@ -143,7 +167,7 @@ class ScanPlan:
         parts = {}
         for name, array in self.numbers._asdict().items():
             width = array.size // self.points.n_sets
-            parts[name] = array[first * width : last * width]
+            parts[name] = array[(first - self.first) * width : (last - self.first) * width]
         request = self.plan.request._replace(
             initial_state=parts.pop("initial_state"), key=self.keys(first, last)
         )
@@ -151,28 +175,50 @@ class ScanPlan:
         if isinstance(network, LeapNetwork):
             inner = network.lanes._replace(rows_per_set=self.n, **parts)
             return replace(self.plan, request=request), network._replace(lanes=inner)
-        assert network is not None
+        assert isinstance(network, LaneNetwork)
         found = network._replace(rows_per_set=self.n, **parts)
         return replace(self.plan, request=request), found
 
 
 class SetCrew:
-    """Threads that run the sets of a store.
+    """Threads that run the sets of a `SetStore`.
+
+    Parameters
+    ----------
+    scan : ScanPlan
+    store : SetStore
+        Says which sets, and takes them.
+    n_threads : int
+    chunk_size : int or None
+        Sets handed to a thread at a time; None adapts it.
+    should_stop : callable
+        Looked at every 50 ms; true ends the work as Ctrl-C would.
 
     Attributes
     ----------
     stopped : str or None
         What cut the work short: "timeout", "interrupt" or "error".
+    watch : callable or None
+        Called some ten times a second by the thread that called `work`.
     """
 
-    def __init__(self, scan: ScanPlan, store: SetStore, n_threads: int, n_bins: int) -> None:
-        self._scan, self._store, self._n_bins = scan, store, n_bins
-        self._n_threads = n_threads
+    def __init__(
+        self,
+        scan: ScanPlan,
+        store: SetStore,
+        n_threads: int,
+        chunk_size: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._scan, self._store = scan, store
+        self._n_threads, self._chunk_size = n_threads, chunk_size
+        self._should_stop = should_stop
         self._next, self._n_done = store.first, 0
         self._lock, self._halt = threading.Lock(), threading.Event()
         self._deadline = math.inf
         self._trouble: tuple[int, SimulationError | NotEnoughMemoryError] | None = None
         self.stopped: str | None = None
+        self.watch: Callable[[], None] | None = None
         plan = scan.plan
         k = len(plan.species) + len(plan.observables)
         self._row_bytes = 8 * (plan.times.size * k + 3)
@@ -180,10 +226,25 @@ class SetCrew:
             isinstance(store, SetPaths) or scan.n * self._row_bytes <= _LARGEST_BUFFER
         )
 
+    def load_kernel(self) -> None:
+        """Compile the kernel, or load it, unless this process has it."""
+        self._scan.plan.load_kernel()
+
+    def returns(self) -> list[float]:
+        """Return a mark for `have_returned_since`."""
+        return []
+
+    def have_returned_since(self, mark: list[float]) -> bool:
+        """Whether what was finished at the mark is written now: it is, at once."""
+        return True
+
     def work(
         self, report: Callable[[float], None], timeout: float = math.inf
     ) -> SimulationError | NotEnoughMemoryError | None:
-        """Do it all; return the error of the first set that could not go on."""
+        """Do it all; return the error of the first set that could not go on.
+
+        `report` is told now and then how many sets are done, with parts of sets.
+        """
         try:
             self._scan.plan.load_kernel()
             self._deadline = time.monotonic() + timeout
@@ -213,9 +274,15 @@ class SetCrew:
                     done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
-                    report(self._n_done)
+                    self._tell(report)
             finally:
                 self._halt.set()
+
+    def _tell(self, report: Callable[[float], None]) -> None:
+        """Say how far it is, and have a look around; in the thread that called `work`."""
+        report(self._n_done / self._scan.n)
+        if self.watch is not None:
+            self.watch()
 
     def _one_worker(self, inner: int, report: Callable[[float], None] | None) -> None:
         try:
@@ -244,6 +311,8 @@ class SetCrew:
     def _n_at_once(self, n_left: int) -> int:
         rows = max(_FEWEST_ROWS, _BUFFER // self._row_bytes)
         rows = min(rows, _LARGEST_BUFFER // self._row_bytes)
+        if self._chunk_size is not None:
+            return self._chunk_size
         # Smaller towards the end, so that the threads end together.
         return min(max(1, rows // self._scan.n), -(-n_left // (2 * self._n_threads)))
 
@@ -278,7 +347,7 @@ class SetCrew:
                 self._n_done += int(walker.counter[N_FINISHED]) - n_finished
             n_finished = int(walker.counter[N_FINISHED])
             if report is not None:
-                report(self._n_done)
+                self._tell(report)
         n = self._scan.n
         left = np.flatnonzero(output.outcome == LEFT_OVER)
         output.outcome[left] = 0
@@ -295,31 +364,46 @@ class SetCrew:
     # ---- Set by set ------------------------------------------------------------------------------
 
     def _work_by_set(self, inner: int, report: Callable[[float], None] | None) -> None:
-        n = self._scan.n
-        while (sets := self._take_sets(lambda left: 1)) is not None:
-            j = sets[0]
-            plan = self._scan.set_plan(j)
-            gatherer: Gatherer
-            if isinstance(self._store, SetPaths):
-                gatherer = Paths(plan, 0, n)
-            else:
-                gatherer = Statistics(plan, 0, n, n_threads=inner, n_bins=self._n_bins or 2)
-            try:
-                stopped = self._run_crew(j, plan, gatherer, inner)
-            except KeyboardInterrupt:
-                # What is finished of the set that was cut short is kept, too.
-                self._store.take_result(j, gatherer.result("interrupt"))
-                raise
-            self._store.take_result(j, gatherer.result(stopped))
-            if stopped is None:
-                with self._lock:
-                    self._n_done += n
-            if report is not None:
-                report(self._n_done)
+        while (sets := self._take_sets(lambda left: self._chunk_size or 1)) is not None:
+            for j in range(*sets):
+                if self._is_late():
+                    return
+                self._run_set(j, inner, report)
+                if report is not None:
+                    self._tell(report)
 
-    def _run_crew(self, j: int, plan: RunPlan, gatherer: Any, threads: int) -> str | None:
+    def _run_set(self, j: int, inner: int, report: Callable[[float], None] | None) -> None:
+        n, plan = self._scan.n, self._scan.set_plan(j)
+        gatherer: Gatherer
+        if isinstance(self._store, SetPaths):
+            gatherer = Paths(plan, 0, n)
+        else:
+            n_bins = self._store.n_bins or 2
+            gatherer = Statistics(plan, 0, n, n_threads=inner, n_bins=n_bins)
+        try:
+            stopped = self._run_crew(j, plan, gatherer, inner, report)
+        except KeyboardInterrupt:
+            # What is finished of the set that was cut short is kept, too.
+            self._store.take_result(j, gatherer.result("interrupt"))
+            raise
+        self._store.take_result(j, gatherer.result(stopped))
+        if stopped is None:
+            with self._lock:
+                self._n_done += n
+
+    def _run_crew(
+        self,
+        j: int,
+        plan: RunPlan,
+        gatherer: Any,
+        threads: int,
+        report: Callable[[float], None] | None = None,
+    ) -> str | None:
         """Run trajectories of set `j`; return what cut it short."""
-        crew = Crew(plan, gatherer, threads, halt=self._halt if threads == 1 else None)
+        halt = self._halt if threads == 1 else None
+        crew = Crew(plan, gatherer, threads, should_stop=self._should_stop, halt=halt)
+        if report is not None:
+            crew.watch = self.watch
         error = crew.work(lambda done: None, self._deadline - time.monotonic())
         if crew.stopped == "interrupt":
             raise KeyboardInterrupt
@@ -336,6 +420,9 @@ class SetCrew:
     def _is_late(self) -> bool:
         if time.monotonic() >= self._deadline:
             self.stopped = "timeout"
+            self._halt.set()
+        elif self._should_stop():
+            self.stopped = "interrupt"
             self._halt.set()
         return self._halt.is_set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -10,24 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import (
-    IncompleteWarning,
-    Interrupted,
-    MethodError,
-    NotEnoughMemoryError,
-    SimulationError,
-)
+from ..errors import IncompleteWarning, Interrupted, MethodError
 from ..methods import Method
 from ..network import Network
+from ..portion_runs import run_portions
 from ..progress import Progress, reporter
 from ..rate_laws import Expression
 from ..results import Scan
+from ..results.scan import whole_arrays
 from ..run_plan import check_timeout, check_whole, plan_run
+from ..stores.writing import stored_order
+from ..worker_pools import worker_pool
 from ..workers import cores
 from .numbers import compiled_set
-from .points import read_points
-from .running import ScanPlan, SetCrew
-from .storing import SetPaths, SetStatistics, SetStore
+from .points import ScanPoints, read_points
+from .portions import ScanJob, middle_of
+from .running import ScanPlan
+from .storing import SetStore
 
 __all__ = ["scan"]
 
@@ -53,6 +53,10 @@ def scan(
     timeout: float | None = None,
     threads: int | None = None,
     progress: bool | Progress = False,
+    chunk_size: int | None = None,
+    sets: tuple[int, int] | None = None,
+    executor: Any = None,
+    store: str | os.PathLike[str] | None = None,
     **method_options: Any,
 ) -> Scan:
     """Sample trajectories of a network at many sets of its numbers, on all cores.
@@ -104,9 +108,25 @@ def scan(
         Seconds after which the scan stops and returns the finished trajectories, with an
         `IncompleteWarning`.
     threads : int, optional
-        Threads to use; all cores by default.
+        Threads to use; all cores by default. With an `executor`, threads of each of its workers,
+        one by default.
     progress : bool or callable, optional
         True shows a bar; a callable is called as ``progress(done, total)`` in trajectories.
+    chunk_size : int, optional
+        Sets handed to a thread, or to a worker of `executor`, at a time. It changes no result.
+    sets : (int, int), optional
+        Run only the sets first, ..., last - 1 of the scan; the result is a table of these. With the
+        same `rng` and other `sets` several machines share a scan.
+    executor : str, Executor or Client, optional
+        Where sets are run, as in `ensemble`: ``"threads"`` of this process, the default;
+        ``"processes"``, an executor of `concurrent.futures`, or a Dask `Client`. It has no
+        influence on the numbers. Portions of about a second's work go to the workers, and what a
+        worker that died was doing is done again.
+    store : str or path-like, optional
+        A folder, made if need be, in which finished sets are kept on disk while the scan goes on.
+        The same call takes from it what is there and computes what is missing, after whatever ended
+        the last one. The result is that of a scan without a store, to the last bit. Without `rng`,
+        the store's is used. See `open_store`.
     **method_options
         Options of the method, for example ``epsilon=0.01`` for tau-leaping.
 
@@ -128,11 +148,25 @@ def scan(
         If the result would not fit into memory; nothing was run.
     SimulationError
         As in `ensemble`; the message names the set, and `error.result` holds what is finished.
+    WorkerError
+        If workers of `executor` died again and again, or have another version of the package;
+        `error.result` holds what is finished.
     Interrupted
-        On Ctrl-C; `error.result` holds what is finished.
+        On Ctrl-C, with a store also on SIGTERM; `error.result` holds what is finished.
+    StoreError
+        If the store holds another scan, or no scan (the message says in what it differs), or
+        another run writes to it (`StoreLockedError`).
+    StoreWriteError
+        If the disk is full, or the store must not be written to; `error.result` holds what is
+        finished.
     """
     started = time.perf_counter()
-    plan, store, crew = _prepared(
+    n_threads = check_whole(threads, "threads", 1) if threads is not None else None
+    pool = worker_pool(executor, n_threads or 1)
+    if store is not None and rng is None and seed is None:
+        stored = stored_order(store)
+        rng = None if stored is None else stored.entropy
+    plan, job = _prepared(
         network,
         grid,
         t,
@@ -149,28 +183,42 @@ def scan(
         outputs=outputs,
         stop_when=stop_when,
         max_events=max_events,
-        threads=threads,
+        sets=sets,
         method_options=method_options,
     )
     total = plan.points.n_sets * plan.n
     report = reporter(progress, total, "scan")
-    failure: SimulationError | NotEnoughMemoryError | Interrupted | None = crew.work(
-        report, check_timeout(timeout)
+    gatherer = job.gatherer()
+    run = run_portions(
+        job,
+        gatherer,
+        store=store,
+        pool=pool,
+        n_threads=n_threads or (cores() if pool is None else 1),
+        chunk_size=check_whole(chunk_size, "chunk_size", 1) if chunk_size is not None else None,
+        report=lambda n_sets: report(round(n_sets * plan.n)),
+        timeout=check_timeout(timeout),
     )
-    result = _result(network, plan, store, keep, crew.stopped, started)
-    n_complete = store.n_complete()
-    if crew.stopped == "interrupt":
+    failure, kept = run.failure, ""
+    if store is not None:
+        kept = (
+            f". The store {os.fspath(store)!r} has {run.n_stored} of {plan.points.n_sets} sets; "
+            "the same call goes on from there"
+        )
+    result = _result(plan, gatherer, keep, run.stopped, started)
+    n_complete = gatherer.n_trajectories()
+    if run.stopped == "interrupt":
         failure = Interrupted(
-            f"interrupted; the {n_complete} finished trajectories of {total} are in the error's "
-            ".result"
+            f"{run.signal}; the {n_complete} finished trajectories of {total} are in the error's "
+            f".result{kept}"
         )
     if failure is not None:
-        failure.result = result
+        failure.result = result  # type: ignore[attr-defined]
         raise failure
-    if crew.stopped == "timeout":
+    if run.stopped == "timeout":
         warnings.warn(
             f"timeout: {n_complete} of {total} trajectories are finished; "
-            "scan.n_trajectories says how many of each set",
+            f"scan.n_trajectories says how many of each set{kept}",
             IncompleteWarning,
             stacklevel=2,
         )
@@ -190,9 +238,9 @@ def _prepared(
     common_random_numbers: bool,
     keep: str,
     histogram_bins: int,
-    threads: int | None,
+    sets: Any,
     **run: Any,
-) -> tuple[ScanPlan, SetStore, SetCrew]:
+) -> tuple[ScanPlan, ScanJob]:
     """Check the arguments of a scan, and gather what it needs."""
     if not isinstance(network, Network):
         raise TypeError(
@@ -206,7 +254,6 @@ def _prepared(
         )
     points = read_points(network, grid, samples, names)
     n = check_whole(n, "n", 1)
-    n_threads = check_whole(threads, "threads", 1) if threads is not None else cores()
     n_bins = check_whole(histogram_bins, "histogram_bins", 0)
     if keep not in ("statistics", "paths"):
         raise ValueError(f"keep must be 'statistics' or 'paths', not {keep!r}")
@@ -218,24 +265,37 @@ def _prepared(
         )
     if not isinstance(common_random_numbers, bool | np.bool_):
         raise TypeError(f"common_random_numbers must be True or False, not {common_random_numbers}")
-    middle = compiled_set(network, points, points.n_sets // 2).network
+    common = bool(common_random_numbers)
+    chosen = points if sets is None else points.part(*_checked_sets(points, sets))
+    middle = compiled_set(network, points, middle_of(points)).network
     plan = plan_run(middle, t, every_event=False, n_trajectories=points.n_sets * n, **run)
     if not plan.method.is_stochastic:
         raise MethodError(
             f"method '{plan.method.name}' is deterministic, so all trajectories of a set would be "
             f"the same; use simulate(network, t, method='{plan.method.name}') for each set"
         )
-    sets = ScanPlan(plan, network, points, n, common=bool(common_random_numbers))
-    store = (
-        SetPaths(sets.plan, 0, points.n_sets, n)
-        if keep == "paths"
-        else SetStatistics(sets.plan, 0, points.n_sets, n, n_bins)
-    )
-    return sets, store, SetCrew(sets, store, n_threads, n_bins)
+    found = ScanPlan(plan, network, chosen, n, common=common)
+    return found, ScanJob(found, points, None if keep == "paths" else n_bins, common=common)
+
+
+def _checked_sets(points: ScanPoints, sets: Any) -> tuple[int, int]:
+    """Return the sets that are to be run, first and last + 1."""
+    try:
+        first, last = sets
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"sets must be two numbers, (first, last + 1) of those to run, not {sets!r}"
+        ) from None
+    first, last = check_whole(first, "sets[0]", 0), check_whole(last, "sets[1]", 1)
+    if not first < last <= points.n_sets:
+        raise ValueError(
+            f"sets=({first}, {last}) must go up, and end at {points.n_sets}, the number of sets of "
+            "this scan, or before"
+        )
+    return first, last
 
 
 def _result(
-    network: Network,
     sets: ScanPlan,
     store: SetStore,
     keep: str,
@@ -243,13 +303,6 @@ def _result(
     started: float,
 ) -> Scan:
     points, plan = sets.points, replace(sets.plan, started=started)
-    nothing, none = np.empty(0), np.empty(0, dtype=np.int64)
-    arrays = {
-        **dict.fromkeys(("means", "comoments", "minima", "maxima", "values"), nothing),
-        **dict.fromkeys(("bin_counts", "bin_widths", "counts", "n_events", "complete"), none),
-        "hitting_times": nothing,
-        **store.portion(),
-    }
     return Scan(
         times=plan.times,
         species=plan.species,
@@ -260,9 +313,9 @@ def _result(
         is_grid=points.is_grid,
         keep=keep,
         entropy_words=sets.entropies.astype(np.int64),
-        network=network,
-        provenance=replace(plan.provenance(), network=network),
+        network=sets.network,
+        provenance=replace(plan.provenance(), network=sets.network),
         n_requested=sets.n,
         stopped=stopped,
-        **arrays,
+        **whole_arrays(store.arrays),
     )

@@ -18,6 +18,7 @@ from ..results.recorded import FloatArray, read_only
 from ..results.summaries import Summary
 from ..results.tables import plain_table
 from ..run_plan import check_whole
+from ..stores.writing import stored_order
 from .scanning import scan
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def sobol(
     seed : optional
         Another name for `rng`.
     **scan_options
-        Passed on to `scan`: method, outputs, stop_when, threads, progress and so on.
+        Passed on to `scan`: method, outputs, stop_when, threads, progress, executor, store and so
+        on. The same call with the same `store` goes on from what is there, also without `rng`.
 
     Returns
     -------
@@ -221,12 +223,20 @@ def sobol(
         )
     if "samples" in scan_options or "names" in scan_options:
         raise TypeError("sobol makes the samples itself, from ranges=")
+    if scan_options.get("sets") is not None:
+        raise MethodError(
+            "sobol needs all sets, so it takes no sets=; to share the work among machines, give "
+            "executor="
+        )
     names, transforms = _read_ranges(network, ranges)
     compute = _output_of(output)
     if isinstance(output, str) and scan_options.get("outputs") is None:
         name = _parsed(output)[1]
         if name is not None:
             scan_options["outputs"] = [name]
+    if scan_options.get("store") is not None and rng is None and seed is None:
+        stored = stored_order(scan_options["store"])
+        rng = None if stored is None else stored.entropy
     entropy = take_entropy(rng, seed)
     both = _even_points(n, 2 * len(names), generator(entropy, *_DESIGN))
     a, b = both[:, : len(names)], both[:, len(names) :]
@@ -244,7 +254,8 @@ def sobol(
     if result.stopped is not None:
         raise ValueError(
             f"the scan was stopped by {result.stopped} before all sets were done; Sobol's indices "
-            "need all of them: give it more time, or ask for fewer rows (n) or trajectories"
+            "need all of them: give it more time, or ask for fewer rows (n) or trajectories; with "
+            "store= the same call goes on from there"
         )
     values = np.asarray(compute(result), dtype=np.float64)
     if values.shape != (result.n_sets,):

@@ -1,15 +1,18 @@
 """What becomes of the finished sets of a scan: arrays with a row for each set.
 
-A store belongs to a contiguous range of sets, a portion. Every array of it has the sets along its
-first axis, so portions are put together by writing their rows where they belong.
+A `SetStore` belongs to a contiguous range of sets, a portion. Every array of it has the sets along
+its first axis, so portions are put together by writing their rows where they belong.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
+from ..gathering import Portion, place_of
 from ..kernels.arrays import Output
 from ..kernels.set_statistics import fill_set_moments, scratch_size
 from ..kernels.statistics import add_to_histograms
@@ -24,9 +27,14 @@ __all__ = ["SetPaths", "SetStatistics", "SetStore"]
 class SetStore:
     """Arrays of the sets first, ..., last - 1, of `n` trajectories each."""
 
+    unit = 1  # a set is its own unit of work
+    n_bins = 0  # of histograms
+
     def __init__(self, plan: RunPlan, first: int, last: int, n: int) -> None:
         self.plan, self.first, self.last, self.n = plan, first, last, n
         self.arrays: dict[str, np.ndarray] = {"n_trajectories": np.zeros(last - first, np.int64)}
+        # Set when all arrays of a set are written, for others to read.
+        self._is_finished = np.zeros(last - first, dtype=bool)
 
     def buffer(self, first: int, last: int, spare: Output | None) -> Output:
         """Return where the rows of the sets first, ..., last - 1 are to be written.
@@ -44,18 +52,51 @@ class SetStore:
         raise NotImplementedError
 
     def n_complete(self) -> int:
+        """Return how many sets are finished."""
+        return int(self._is_finished.sum())
+
+    def n_trajectories(self) -> int:
         """Return how many trajectories are finished."""
         return int(self.arrays["n_trajectories"].sum())
 
-    def portion(self) -> dict[str, np.ndarray]:
-        """Return the arrays, each (n_sets, ...), int64 or float64."""
-        return self.arrays
+    def finished(self, first: int, last: int) -> np.ndarray:
+        """Return which of the sets first, ..., last - 1 are finished, bool."""
+        return self._is_finished[first - self.first : last - self.first].copy()
 
-    def add(self, first: int, portion: Mapping[str, np.ndarray]) -> None:
-        """Take sets that were run elsewhere, the first of which is number `first`."""
-        start = first - self.first
-        for name, rows in portion.items():
-            self.arrays[name][start : start + len(rows)] = rows
+    def portion(self) -> Portion:
+        """Return the sets of which something is finished.
+
+        Returns
+        -------
+        dict
+            ``indices`` (n_sets,) int64, numbers of the sets; the arrays of a `Scan`, each (n_sets,
+            ...), int64 or float64. Views of these where no set is left out.
+        """
+        rows = np.flatnonzero(self.arrays["n_trajectories"])
+        chosen = slice(None) if rows.size == self.last - self.first else rows
+        arrays = {name: array[chosen] for name, array in self.arrays.items()}
+        return {"indices": self.first + rows, **arrays}
+
+    def add(self, portion: Mapping[str, np.ndarray]) -> None:
+        """Take sets that were run elsewhere."""
+        place = place_of(portion["indices"] - self.first)
+        for name, array in self.arrays.items():
+            array[place] = portion[name]
+        self._is_finished[place] = portion["n_trajectories"] == self.n
+
+    def part(self, first: int, last: int) -> Self:
+        """Return a store for the sets first, ..., last - 1, in the place of these rows."""
+        part = copy.copy(self)
+        rows = slice(first - self.first, last - self.first)
+        part.first, part.last = first, last
+        part.arrays = {name: array[rows] for name, array in self.arrays.items()}
+        part._is_finished = self._is_finished[rows]
+        return part
+
+    def _note_finished(self, first: int, last: int) -> None:
+        """Say that the arrays of these sets are written."""
+        rows = slice(first - self.first, last - self.first)
+        self._is_finished[rows] = self.arrays["n_trajectories"][rows] == self.n
 
 
 class SetPaths(SetStore):
@@ -67,7 +108,7 @@ class SetPaths(SetStore):
         require_memory(
             8 * (last - first) * n * (plan.times.size * n_columns + 3),
             "keep statistics (keep='statistics'), or ask for fewer outputs=, sampling times, "
-            "trajectories or sets",
+            "trajectories or sets, or for some sets at a time (sets=, into one store=)",
         )
         self._output = plan.output((last - first) * n)
         shape = (last - first, n)
@@ -91,12 +132,19 @@ class SetPaths(SetStore):
             n_events=output.n_events[rows],
         )
 
+    def part(self, first: int, last: int) -> Self:
+        """Return a store for the sets first, ..., last - 1, in the place of these rows."""
+        part = super().part(first, last)
+        part._output = self.buffer(first, last, None)
+        return part
+
     def take(self, first: int, last: int, output: Output) -> None:
         """Note which rows are finished: they are in place."""
         own = slice(first - self.first, last - self.first)
         complete = is_complete(output.outcome).reshape(-1, self.n)
         self.arrays["complete"][own] = complete
         self.arrays["n_trajectories"][own] = complete.sum(axis=1)
+        self._note_finished(first, last)
 
     def take_result(self, j: int, result: Ensemble | EnsembleStatistics) -> None:
         """Take what an ordinary run of set `j` has given."""
@@ -108,6 +156,7 @@ class SetPaths(SetStore):
         arrays["n_events"][own, rows] = result.n_events
         arrays["complete"][own, rows] = 1
         arrays["n_trajectories"][own] = rows.size
+        self._note_finished(j, j + 1)
 
 
 class SetStatistics(SetStore):
@@ -115,6 +164,7 @@ class SetStatistics(SetStore):
 
     def __init__(self, plan: RunPlan, first: int, last: int, n: int, n_bins: int) -> None:
         super().__init__(plan, first, last, n)
+        self.n_bins = n_bins
         n_sets, n_times, n_species = last - first, plan.times.size, len(plan.species)
         k = n_species + len(plan.observables)
         wants_hits = plan.options["stop_when"] is not None
@@ -175,6 +225,7 @@ class SetStatistics(SetStore):
             hits = output.hitting_time.reshape(-1, self.n)
             arrays["hitting_times"][start:stop] = np.where(complete, hits, np.nan)
             arrays["complete"][start:stop] = complete
+        self._note_finished(first, last)
 
     def _take_blocks(self, own: int, output: Output, start: int) -> None:
         """Reduce the rows of a set of more than one block."""
@@ -211,3 +262,4 @@ class SetStatistics(SetStore):
             # Where a run was cut short, it is not said which of its trajectories these are.
             arrays["hitting_times"][own, :n] = result.hitting_times
             arrays["complete"][own, :n] = 1
+        self._note_finished(j, j + 1)

@@ -1,7 +1,7 @@
 """One portion of a run in one file: its arrays, as narrow as their numbers allow, under a digest.
 
-The arrays are those of `Paths.portion` and `Statistics.portion`, without what follows from the
-name: the numbers of the trajectories, and hitting times where nothing is waited for.
+The arrays are those of `Gathering.portion`, without what follows from the name: the numbers of the
+trajectories or sets, and hitting times where nothing is waited for.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import numpy as np
 from ..errors import DamagedFileError, StoreError
 from ..gathering import Portion
 from ..results.files import NARROW_DTYPES, read_archive, write_archive
-from ..run_orders import RunOrder
+from .orders import AnyOrder, Order, order_from_json
 from .ranges import Range
 
-__all__ = ["narrowed", "order_in", "read_chunk", "without_what_follows", "write_chunk"]
+__all__ = ["narrowed", "order_in", "read_chunk", "write_chunk"]
 
-_KIND = "portion"
 _BLOCK = 2**15  # numbers; they stay in a core's own cache
 _UNSIGNED = tuple(np.dtype(name) for name in ("u1", "<u2", "<u4"))
 _SIGNED = tuple(np.dtype(name) for name in ("i1", "<i2", "<i4"))
@@ -63,7 +62,7 @@ def _dtype_for(low: int, high: int) -> np.dtype[Any]:
 
 def write_chunk(
     path: Path,
-    order: RunOrder,
+    order: Order,
     portion: Range,
     arrays: Mapping[str, np.ndarray],
     *,
@@ -71,7 +70,7 @@ def write_chunk(
 ) -> None:
     """Write a portion to a file, completely or not at all; `arrays` are narrowed already."""
     header = {
-        "kind": _KIND,
+        "kind": order.chunk_kind,
         "first": portion.first,
         "last": portion.last,
         "order_digest": order.digest,
@@ -88,13 +87,7 @@ def write_chunk(
     )
 
 
-def without_what_follows(order: RunOrder, arrays: Portion) -> Portion:
-    """Return the arrays that a file needs."""
-    follows = {"indices"} if order.stop_when is not None else {"indices", "hitting_times"}
-    return {name: array for name, array in arrays.items() if name not in follows}
-
-
-def read_chunk(path: Path, order: RunOrder, portion: Range) -> Portion:
+def read_chunk(path: Path, order: Order, portion: Range) -> Portion:
     """Return the arrays of a portion as a gatherer takes them.
 
     Raises
@@ -106,41 +99,26 @@ def read_chunk(path: Path, order: RunOrder, portion: Range) -> Portion:
     """
     name = os.fspath(path)
     header, arrays = read_archive(path, NARROW_DTYPES)
-    if header.get("kind") != _KIND:
-        raise DamagedFileError(f"{name!r} holds no portion of a run, but {header.get('kind')!r}")
+    if header.get("kind") != order.chunk_kind:
+        raise DamagedFileError(
+            f"{name!r} holds no portion with {order.things}, but {header.get('kind')!r}"
+        )
     if header.get("order_digest") != order.digest:
         raise StoreError(
             f"{name!r} belongs to another run than the store that it lies in; move it away"
         )
     if [header.get("first"), header.get("last")] != list(portion):
         raise DamagedFileError(
-            f"{name!r} holds trajectories {header.get('first')} to {header.get('last')} - 1: "
+            f"{name!r} holds {order.things} {header.get('first')} to {header.get('last')} - 1: "
             "its name was changed"
         )
-    indices = np.arange(portion.first, portion.last, dtype=np.int64)
-    if order.histogram_bins is None:
-        arrays["indices"] = indices
-        if order.stop_when is None:
-            arrays["hitting_times"] = np.full(portion.n, np.nan)
-        n = portion.n
-        names: tuple[str, ...] = ("counts", "values", "hitting_times", "n_events")
-    else:
-        # Histograms are added up; sums need more room than their terms.
-        arrays = {
-            key: array.astype(np.int64) if array.dtype.kind in "iu" else array
-            for key, array in arrays.items()
-        }
-        if order.stop_when is not None:
-            arrays["indices"] = indices
-        n = arrays["levels"].size if "levels" in arrays else 0
-        names = ("levels", "blocks", "sizes", "means", "comoments", "minima", "maxima")
-    wrong = [one for one in names if one not in arrays or arrays[one].shape[:1] != (n,)]
-    if wrong:
-        raise DamagedFileError(f"{name!r} has no array {wrong[0]!r} of {n} rows")
-    return arrays
+    try:
+        return order.restored(arrays, *portion)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{name!r}: {error}") from None
 
 
-def order_in(path: Path) -> RunOrder:
+def order_in(path: Path) -> AnyOrder:
     """Return the run that a chunk belongs to.
 
     Raises
@@ -149,7 +127,7 @@ def order_in(path: Path) -> RunOrder:
         If the file changed since it was written.
     """
     header, _ = read_archive(path, NARROW_DTYPES)
-    order = RunOrder.from_json(header.get("order", {}))
+    order = order_from_json(header.get("order", {}))
     if order.digest != header.get("order_digest"):
         raise DamagedFileError(f"{os.fspath(path)!r} describes another run than it says")
     return order

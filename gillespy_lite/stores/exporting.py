@@ -8,25 +8,28 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..errors import MissingExtraError
-from ..results import Ensemble, EnsembleStatistics
+from ..results import Ensemble, EnsembleStatistics, Scan
 from ..results.files import write_csv
+from .scan_store import ScanStore
 from .store import Store
 
 __all__ = ["EXPORTS", "export_store"]
 
 
-def export_store(store: Store, path: str | os.PathLike[str]) -> None:
+def export_store(store: Store | ScanStore, path: str | os.PathLike[str]) -> None:
     """Write what is in a store to a file of another format, completely or not at all.
 
     Kept trajectories go piece by piece, in memory that does not grow with the store, except to
-    netCDF. Their numbers are the coordinate or column ``trajectory``.
+    netCDF. Their numbers are the coordinate or column ``trajectory``. Of a scan the statistics are
+    written, as `Scan.to_xarray` and `Scan.to_pandas` give them, with what was varied as coordinates
+    or columns.
 
     Parameters
     ----------
-    store : Store
+    store : Store or ScanStore
     path : str or path-like
         Its ending says which: ``.zarr`` (a folder, through xarray and zarr), ``.nc`` (through
         xarray and netCDF4), ``.parquet`` (through pandas and pyarrow) or ``.csv``.
@@ -73,19 +76,24 @@ def _needs(extra: str) -> MissingExtraError:
     )
 
 
-def _dataset(result: Ensemble | EnsembleStatistics) -> Any:
+def _dataset(result: Ensemble | EnsembleStatistics | Scan) -> Any:
     labelled = result.to_xarray()
     return labelled.to_dataset(name="count") if isinstance(result, Ensemble) else labelled
 
 
-def _write_zarr(store: Store, target: Path) -> None:
+def _goes_by_pieces(store: Store | ScanStore) -> TypeGuard[Store]:
+    """Whether a store is of kept trajectories, which can be written piece by piece."""
+    return isinstance(store, Store) and store.keeps_trajectories
+
+
+def _write_zarr(store: Store | ScanStore, target: Path) -> None:
     try:
         import xarray  # noqa: F401
         import zarr  # noqa: F401
     except ImportError as error:
         raise _needs("zarr") from error
     with _in_place_of(target) as temporary:
-        if not store.keeps_trajectories:
+        if not _goes_by_pieces(store):
             _dataset(store.load()).to_zarr(temporary, mode="w")
             return
         how: dict[str, Any] = {"mode": "w"}
@@ -96,7 +104,7 @@ def _write_zarr(store: Store, target: Path) -> None:
             how = {"append_dim": "trajectory"}
 
 
-def _write_netcdf(store: Store, target: Path) -> None:
+def _write_netcdf(store: Store | ScanStore, target: Path) -> None:
     try:
         import netCDF4  # noqa: F401
         import xarray  # noqa: F401
@@ -106,7 +114,7 @@ def _write_netcdf(store: Store, target: Path) -> None:
         _dataset(store.load()).to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
 
 
-def _write_parquet(store: Store, target: Path) -> None:
+def _write_parquet(store: Store | ScanStore, target: Path) -> None:
     try:
         import pandas  # noqa: F401
         import pyarrow
@@ -114,7 +122,7 @@ def _write_parquet(store: Store, target: Path) -> None:
     except ImportError as error:
         raise _needs("parquet") from error
     with _in_place_of(target) as temporary:
-        if not store.keeps_trajectories:
+        if not _goes_by_pieces(store):
             store.load().to_pandas().to_parquet(temporary, engine="pyarrow")
             return
         writer = None
@@ -132,8 +140,8 @@ def _write_parquet(store: Store, target: Path) -> None:
                 writer.close()
 
 
-def _write_csv(store: Store, target: Path) -> None:
-    if not store.keeps_trajectories:
+def _write_csv(store: Store | ScanStore, target: Path) -> None:
+    if not _goes_by_pieces(store):
         store.load().to_csv(target)
         return
     pieces = iter(store)
@@ -152,7 +160,7 @@ def _write_csv(store: Store, target: Path) -> None:
     write_csv(target, ["trajectory", "time", *first.columns], lines())
 
 
-EXPORTS: dict[str, Callable[[Store, Path], None]] = {
+EXPORTS: dict[str, Callable[[Store | ScanStore, Path], None]] = {
     ".zarr": _write_zarr,
     ".nc": _write_netcdf,
     ".parquet": _write_parquet,

@@ -1,11 +1,13 @@
-"""The files of a store: what is where, and the manifest that says whose trajectories they are.
+"""The files of a store: what is where, and the manifest that says what they are of.
 
 ::
 
     runs/vilar/
         manifest.json                       the run, and versions; sealed by a digest
+        sets.npz                            of a scan: what is varied, in all sets
         lock                                held by the process that writes
-        chunks/0000000000-0000001023.npz    trajectories 0 to 1023
+        chunks/0000000000-0000001023.npz    trajectories, or sets of a scan, 0 to 1023
+        values/01ab.../                     a store of what a run with until= looked at
 
 The names of the chunks are the list of what is there: adding one changes no other file.
 """
@@ -23,26 +25,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import DamagedFileError, StoreError
-from ..results.files import replacing
-from ..run_orders import RunOrder
+from ..results.files import read_archive, replacing, write_archive
+from ..scan_orders import ScanOrder
 from ..version import __version__
+from .orders import AnyOrder, Order, order_from_json
 from .ranges import Range
 
 __all__ = ["STORE_VERSION", "Folder", "Manifest"]
 
 # Raised when an older package can no longer read what this one writes.
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 _FORMAT = "gillespy_lite store"
+_SETS = "sets of a scan"
 _CHUNK_NAME = re.compile(r"([0-9]{10,19})-([0-9]{10,19})\.npz")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Whose trajectories a store holds."""
+    """What a store holds trajectories, or sets, of."""
 
-    order: RunOrder
+    order: AnyOrder
     written_by: str
     created: str  # in UTC
 
@@ -54,7 +60,9 @@ class Folder:
         self.path = Path(path)
         self.name = os.fspath(path)
         self.manifest_path = self.path / "manifest.json"
+        self.sets_path = self.path / "sets.npz"
         self.chunks_path = self.path / "chunks"
+        self.values_path = self.path / "values"
 
     def is_there(self) -> bool:
         """Whether something was stored."""
@@ -114,12 +122,16 @@ class Folder:
         return sorted(found)
 
     def size(self) -> int:
-        """Return the bytes of all chunks."""
-        total = 0
+        """Return the bytes of all chunks, also those of values."""
+        total = sum(folder.size() for folder in self.values())
         for portion in self.ranges():
             with contextlib.suppress(FileNotFoundError):
                 total += self.chunk_path(portion).stat().st_size
         return total
+
+    def values(self) -> list[Folder]:
+        """Return the stores of what runs with ``until=`` looked at, which lie in this one."""
+        return [Folder(path) for path in sorted(self.values_path.glob("*")) if path.is_dir()]
 
     def remove_leavings(self) -> None:
         """Remove what writers left that were killed; only for who holds the lock."""
@@ -130,28 +142,34 @@ class Folder:
 
     # The manifest --------------------------------------------------------------------------------
 
-    def write_manifest(self, order: RunOrder) -> None:
-        """Write whose trajectories these will be."""
+    def write_manifest(self, order: Order) -> None:
+        """Write what this will be a store of."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         contents = {
             "format": _FORMAT,
-            "format_version": STORE_VERSION,
+            "format_version": order.store_version,
             "written_by": f"gillespy_lite {__version__}",
             "created": now,
             "order": order.to_json(),
         }
+        if order.sets is not None:
+            # In a file of their own, because there may be a million.
+            arrays = {f"column_{i}": one for i, one in enumerate(order.sets.columns())}
+            header = {"kind": _SETS, "digest": order.sets.digest}
+            write_archive(self.sets_path, header, arrays, compressed=False)
         contents["seal"] = _seal(contents)
         text = json.dumps(contents, indent=1, ensure_ascii=False)
         with replacing(self.manifest_path) as file:
             file.write(f"{text}\n".encode())
 
     def read_manifest(self) -> Manifest:
-        """Return whose trajectories these are.
+        """Return what this is a store of.
 
         Raises
         ------
         DamagedFileError
-            If the manifest is missing, was changed or is of a newer version.
+            If the manifest, or the file of the sets of a scan, is missing, was changed or is of
+            a newer version.
         """
         name = os.fspath(self.manifest_path)
         try:
@@ -174,10 +192,20 @@ class Folder:
         if contents.pop("seal", None) != _seal(contents):
             raise DamagedFileError(f"{name!r} is damaged: it has changed since it was written")
         try:
-            order = RunOrder.from_json(contents["order"])
+            order = order_from_json(contents["order"])
+            if isinstance(order, ScanOrder):
+                order = order.with_sets(self._columns(len(order.names)))
             return Manifest(order, str(contents["written_by"]), str(contents["created"]))
         except (DamagedFileError, KeyError) as error:
             raise DamagedFileError(f"{name!r} cannot be understood: {error}") from error
+
+    def _columns(self, n: int) -> list[np.ndarray]:
+        """Return the values of the sets of a scan, as they were written."""
+        try:
+            _, arrays = read_archive(self.sets_path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise DamagedFileError(f"{os.fspath(self.sets_path)!r} is missing") from None
+        return [arrays[f"column_{i}"] for i in range(n)]
 
 
 def _seal(contents: Mapping[str, Any]) -> str:

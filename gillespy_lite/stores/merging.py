@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import StoreError
-from ..run_orders import RunOrder
+from ..errors import DamagedFileError, StoreError
 from .folder import Folder
+from .orders import Order, differences
 from .ranges import Range, shown, union
+from .scan_store import ScanStore
 from .store import Store, open_store
 from .writing import StoreWriter, check_order, stored_order
 
 __all__ = ["merge_stores"]
 
 
-def merge_stores(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str]) -> Store:
-    """Put the trajectories of several stores of one run into one.
+def merge_stores(
+    paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str]
+) -> Store | ScanStore:
+    """Put the trajectories of several stores of one run, or the sets of one scan, into one.
 
-    The usual case: several machines ran parts of it, with the same `rng` and another `first`. Every
-    file is checked as it is copied; the stores stay as they are. An interrupted merge goes on when
-    it is called again.
+    The usual case: several machines ran parts of it, with the same `rng` and another `first`, or
+    other `sets` of the scan. Every file is checked as it is copied; the stores stay as they are. An
+    interrupted merge goes on when it is called again.
 
     Parameters
     ----------
@@ -32,14 +36,14 @@ def merge_stores(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLik
 
     Returns
     -------
-    Store
+    Store or ScanStore
         The store `into`.
 
     Raises
     ------
     StoreError
         If the stores are not of the same run (the message says in what they differ), or two of them
-        have the same trajectories (it says which).
+        have the same trajectories or sets (it says which).
     DamagedFileError
         If a file is damaged; run into its store again.
     StoreWriteError
@@ -75,25 +79,40 @@ def merge_stores(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLik
             folder = Folder(store.path)
             portions = folder.ranges()
             before = {one for one in portions if one in there and _is_copied(mine, folder, one)}
-            _check_apart(taken, folder, union(portions))
+            _check_apart(order, taken, folder, union(portions))
             taken.append((folder, union(portions)))
             copied |= before
             copies += [(folder, one) for one in portions if one not in before]
         own = union(one for one in there if one not in copied)
         for folder, portions in taken:
-            _check_apart([(mine, own)], folder, portions)
+            _check_apart(order, [(mine, own)], folder, portions)
         for folder, one in copies:
             merged.copy(folder, one)
+        for store in stores:
+            for values in Folder(store.path).values():
+                _copy_values(values, mine.values_path / values.path.name)
     return open_store(into)
 
 
-def _check_same(name: str, order: RunOrder, other_name: str, other: RunOrder) -> None:
-    differences = order.differences(other)
-    if differences == ["entropy"]:
+def _copy_values(source: Folder, into: Path) -> None:
+    """Copy what runs with ``until=`` looked at; of a pilot, machines may have the same."""
+    with contextlib.suppress(DamagedFileError):  # it is worked out again where it is needed
+        order = source.read_manifest().order
+        with StoreWriter(into, order) as merged:
+            there = Folder(into).ranges()
+            for one in source.ranges():
+                if not any(one.overlap(other) for other in there):
+                    merged.copy(source, one)
+
+
+def _check_same(name: str, order: Order, other_name: str, other: Order) -> None:
+    found = differences(order, other)
+    if len(found) == 1 and found[0].startswith("rng is "):
+        whole, argument = _PARTS[order.things]
         raise StoreError(
             f"the stores {name!r} and {other_name!r} have different random streams: rng is "
             f"{order.entropy} in one and {other.entropy} in the other. A store holds one; run the "
-            "parts of a run with the same rng= and another first="
+            f"parts of a {whole} with the same rng= and another {argument}="
         )
     try:
         check_order(name, order, other)
@@ -102,16 +121,24 @@ def _check_same(name: str, order: RunOrder, other_name: str, other: RunOrder) ->
         raise StoreError(f"{text}. Only stores of the same run can be merged") from None
 
 
+# What is shared, and the argument by which its parts are told apart.
+_PARTS = {"trajectories": ("run", "first"), "sets": ("scan", "sets")}
+
+
 def _check_apart(
-    taken: Sequence[tuple[Folder, list[Range]]], folder: Folder, portions: Sequence[Range]
+    order: Order,
+    taken: Sequence[tuple[Folder, list[Range]]],
+    folder: Folder,
+    portions: Sequence[Range],
 ) -> None:
     for other, theirs in taken:
         common = [both for one in portions for another in theirs if (both := one.overlap(another))]
         if common:
+            whole, argument = _PARTS[order.things]
             raise StoreError(
-                f"the stores {other.name!r} and {folder.name!r} have the same trajectories, "
-                f"{shown(common)}: they would be counted twice. Give the parts of a run different "
-                "first=, so that they do not overlap"
+                f"the stores {other.name!r} and {folder.name!r} have the same {order.things}, "
+                f"{shown(common)}: they would be counted twice. Give the parts of a "
+                f"{whole} different {argument}=, so that they do not overlap"
             )
 
 

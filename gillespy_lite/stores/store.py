@@ -7,32 +7,31 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import DamagedFileError, StoreError, StoreWarning
-from ..gathering import Portion
-from ..memory import available_memory, require_memory, shown_size
+from ..memory import available_memory, require_memory
 from ..methods import METHODS
-from ..network import Network
+from ..probing_jobs import ValueOrder
 from ..progress import Progress, reporter
 from ..results import Ensemble, EnsembleStatistics
-from ..results.summaries import Summary
 from ..run_orders import RunOrder
-from ..run_plan import RunPlan, check_timeout, check_whole
+from ..run_plan import RunPlan, check_timeout
+from ..scan_orders import ScanOrder
 from ..version import STREAM_VERSION
-from .chunks import read_chunk
+from .contents import StoreContents, lines_of_run, wanted_range
 from .folder import Folder, Manifest
-from .ranges import Range, gaps, missing, outermost, shown, union, usable
-from .writing import rows_of, stored_order, unit_of
+from .ranges import Range, gaps, missing, outermost, shown, usable
+from .scan_store import ScanStore
+from .writing import rows_of, stored_order
 
 __all__ = ["Store", "open_store"]
 
 _MOST_BYTES_OF_A_PIECE = 2**30
 
 
-def open_store(path: str | os.PathLike[str]) -> Store:
+def open_store(path: str | os.PathLike[str]) -> Store | ScanStore:
     """Open a store for reading, also while a run writes to it.
 
     Parameters
@@ -42,8 +41,9 @@ def open_store(path: str | os.PathLike[str]) -> Store:
 
     Returns
     -------
-    Store
-        What is in it; nothing but the manifest and the names of the files is read yet.
+    Store or ScanStore
+        What is in it, of an ensemble or a scan; nothing but the manifest and the names of the files
+        is read yet.
 
     Raises
     ------
@@ -59,6 +59,11 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     except DamagedFileError as error:
         order = stored_order(path)
         assert order is not None  # otherwise it would not be there
+        if isinstance(order, ScanOrder):
+            raise DamagedFileError(
+                f"{error}, and with it the values of the sets. Run into the store again: the same "
+                f"call scan(..., store={folder.name!r}) writes it again and keeps all that is there"
+            ) from error
         warnings.warn(
             f"{error}; whose trajectories these are was read from a chunk. The next run into the "
             "store writes it again",
@@ -66,10 +71,17 @@ def open_store(path: str | os.PathLike[str]) -> Store:
             stacklevel=2,
         )
         manifest = Manifest(order, "unknown", "unknown")
+    if isinstance(manifest.order, ScanOrder):
+        return ScanStore(folder, manifest)
+    if isinstance(manifest.order, ValueOrder):
+        raise StoreError(
+            f"{folder.name!r} holds what a run with until= looked at; open the store in which it "
+            f"lies, {os.fspath(folder.path.parent.parent)!r}"
+        )
     return Store(folder, manifest)
 
 
-class Store:
+class Store(StoreContents):
     """Trajectories, or statistics of them, that a run left in a folder.
 
     Made by `open_store`. What it shows is what is there at that moment; a run may add to it.
@@ -88,43 +100,12 @@ class Store:
         Package and version that made the store.
     """
 
-    def __init__(self, folder: Folder, manifest: Manifest) -> None:
-        self._folder = folder
-        self.path = folder.name
-        self.order: RunOrder = manifest.order
-        self.created = manifest.created
-        self.written_by = manifest.written_by
-
-    # What is there -------------------------------------------------------------------------------
-
-    @property
-    def network(self) -> Network:
-        """The network that was run."""
-        return Network.parse(self.order.network_text)
+    order: RunOrder
 
     @property
     def keeps_trajectories(self) -> bool:
         """Whether trajectories are stored; else only statistics of them are."""
         return self.order.histogram_bins is None
-
-    @property
-    def chunks(self) -> list[tuple[int, int]]:
-        """Trajectories (first, last + 1) of each file, in order."""
-        return list(outermost(self._folder.ranges()))
-
-    @property
-    def ranges(self) -> list[tuple[int, int]]:
-        """Trajectories (first, last + 1) that are there, in order, with gaps between."""
-        return list(union(self._folder.ranges()))
-
-    @property
-    def n(self) -> int:
-        """Number of trajectories that are there."""
-        return sum(last - first for first, last in self.ranges)
-
-    def __len__(self) -> int:
-        """Return the number of trajectories that are there."""
-        return self.n
 
     def missing(self, n: int, *, first: int = 0) -> list[tuple[int, int]]:
         """Return what ``ensemble(..., n, first=first, store=...)`` would have to compute.
@@ -142,32 +123,7 @@ class Store:
             Trajectories (first, last + 1). Of statistics these can be more than those that are not
             there: a block that ended with the run is computed whole when the run is extended.
         """
-        wanted = _wanted(n, first)
-        return list(union(missing(self._folder.ranges(), wanted, unit_of(self.order))))
-
-    def size(self) -> int:
-        """Return the bytes that the chunks take on the disk."""
-        return self._folder.size()
-
-    def verify(self) -> list[str]:
-        """Read every file and return what is wrong with it, a line for each; empty if nothing is.
-
-        Also bytes that no reader would look at are checked. What is damaged is computed again by
-        the next ``ensemble(..., store=)`` that needs it.
-        """
-        found = []
-        try:
-            self._folder.read_manifest()
-        except DamagedFileError as error:
-            found.append(str(error))
-        for one in self._folder.ranges():
-            try:
-                read_chunk(self._folder.chunk_path(one), self.order, one)
-            except FileNotFoundError:
-                continue  # a run has put a longer one in its place
-            except (DamagedFileError, StoreError, OSError) as error:
-                found.append(str(error))
-        return found
+        return self._missing(wanted_range(n, first))
 
     # Reading -------------------------------------------------------------------------------------
 
@@ -198,7 +154,7 @@ class Store:
         portions = outermost(self._folder.ranges())
         if n is None:
             return self._assembled(portions, None)
-        wanted, unit = _wanted(n, first), unit_of(self.order)
+        wanted, unit = wanted_range(n, first), self.order.unit
         chosen = usable(portions, wanted, unit)
         holes = gaps(wanted, chosen)
         if holes:
@@ -298,15 +254,6 @@ class Store:
         assert isinstance(result, EnsembleStatistics)
         return dataclasses.replace(result, n_requested=gatherer.n_complete())
 
-    def _read(self, portion: Range) -> Portion:
-        try:
-            return read_chunk(self._folder.chunk_path(portion), self.order, portion)
-        except DamagedFileError as error:
-            raise DamagedFileError(
-                f"{error}. Run into the store again: ensemble(..., store={self.path!r}) computes "
-                f"trajectories {portion.first} to {portion.last - 1} again and keeps all others"
-            ) from error
-
     # Going on ------------------------------------------------------------------------------------
 
     def extend(
@@ -339,7 +286,7 @@ class Store:
         """
         from ..ensembles import ensemble
 
-        wanted, order = _wanted(n, first), self.order
+        wanted, order = wanted_range(n, first), self.order
         if order.stream_version != STREAM_VERSION:
             order.plan()  # which refuses it
         deadline = time.monotonic() + check_timeout(timeout)
@@ -386,44 +333,8 @@ class Store:
 
     # Words ---------------------------------------------------------------------------------------
 
-    def summary(self) -> str:
-        """Return a plain-text description: whose trajectories these are, and which are there."""
-        return "\n".join(self._lines())
+    def _kept(self) -> str:
+        return "trajectories" if self.keeps_trajectories else "statistics of trajectories"
 
-    def _lines(self) -> list[str]:
-        order, chunks = self.order, self._folder.ranges()
-        kept = "trajectories" if self.keeps_trajectories else "statistics of trajectories"
-        options = ", ".join(f"{name}={value!r}" for name, value in order.options)
-        lines = [
-            f"Store {self.path}: {kept}, {self.n} in {len(chunks)} files, "
-            f"{shown_size(self.size())}",
-            f"numbers {shown(union(chunks))}",
-            f"t = {order.times[0]:g} to {order.times[-1]:g} at {len(order.times)} times",
-            f"recorded {', '.join(order.outputs)}",
-            f"method {order.method}{f' ({options})' if options else ''}",
-            f"entropy {order.entropy}",
-        ]
-        if order.stop_when is not None:
-            lines.append(f"stop_when {order.stop_when}")
-        if order.max_events is not None:
-            lines.append(f"max_events {order.max_events}")
-        lines.append(
-            f"written by {self.written_by}, random streams {order.stream_version}, {self.created}"
-        )
-        return lines
-
-    def __repr__(self) -> str:
-        """Return one line: where, and how much."""
-        kept = "trajectories" if self.keeps_trajectories else "statistics of trajectories"
-        return f"<Store {self.path!r}: {kept} {shown(union(self._folder.ranges()))}>"
-
-    def _repr_html_(self) -> str:
-        rows: list[tuple[Any, ...]] = [
-            (f"{one.first} to {one.last - 1}", float(one.n)) for one in union(self._folder.ranges())
-        ]
-        return Summary(tuple(self._lines()), ("there", "trajectories"), rows[:20]).html()
-
-
-def _wanted(n: int, first: int) -> Range:
-    start = check_whole(first, "first", 0)
-    return Range(start, start + check_whole(n, "n", 1))
+    def _lines_of_job(self) -> list[str]:
+        return lines_of_run(self.order)

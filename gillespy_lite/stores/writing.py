@@ -22,19 +22,18 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from ..errors import DamagedFileError, StoreError, StoreWarning, StoreWriteError
-from ..gathering import Gatherer, Portion, block_size
+from ..gathering import Gathering, Portion
 from ..memory import shown_size
 from ..results.files import replacing
-from ..run_orders import RunOrder
-from .chunks import narrowed, order_in, read_chunk, without_what_follows, write_chunk
+from ..scan_orders import ScanOrder
+from .chunks import narrowed, order_in, read_chunk, write_chunk
 from .folder import Folder
 from .lock import Lock
+from .orders import AnyOrder, Order, differences
 from .ranges import Range, cut, gaps, missing, usable
 
-__all__ = ["StoreWriter", "check_order", "fill_unlocked", "rows_of", "stored_order", "unit_of"]
+__all__ = ["StoreWriter", "check_order", "fill_unlocked", "rows_of", "stored_order"]
 
 # Portions that wait to be written; then `put` waits.
 _QUEUE = 16
@@ -43,14 +42,7 @@ _COMPRESSED_BYTES_PER_SECOND = 4e7
 _SHARE_FOR_COMPRESSION = 0.01
 
 
-def unit_of(order: RunOrder) -> int | None:
-    """Return how many trajectories statistics take together; None where all are kept."""
-    if order.histogram_bins is None:
-        return None
-    return block_size(len(order.times), len(order.outputs))
-
-
-def stored_order(path: str | os.PathLike[str]) -> RunOrder | None:
+def stored_order(path: str | os.PathLike[str]) -> AnyOrder | None:
     """Return the run of a store; None where there is no store yet.
 
     A manifest that is damaged or missing is made good by any whole chunk.
@@ -76,7 +68,7 @@ def stored_order(path: str | os.PathLike[str]) -> RunOrder | None:
         ) from error
 
 
-def check_order(name: str, stored: RunOrder, wanted: RunOrder) -> None:
+def check_order(name: str, stored: Order, wanted: Order) -> None:
     """Refuse a run that is not the one of a store.
 
     Raises
@@ -84,21 +76,16 @@ def check_order(name: str, stored: RunOrder, wanted: RunOrder) -> None:
     StoreError
         Saying in what they differ.
     """
-    differences = stored.differences(wanted)
-    if not differences:
-        return
-    what = [
-        _difference(one, getattr(stored, one), getattr(wanted, one))
-        for one in differences
-        if one != "options" or "method" not in differences
-    ]
-    raise StoreError(
-        f"the store {name!r} holds trajectories of another run: {'; '.join(what)}. Give the same "
-        "arguments to go on with it, or another store"
-    )
+    found = differences(stored, wanted)
+    if found:
+        whose = "another scan" if isinstance(stored, ScanOrder) else "another run"
+        raise StoreError(
+            f"the store {name!r} holds {stored.things} of {whose}: {'; '.join(found)}. Give the "
+            "same arguments to go on with it, or another store"
+        )
 
 
-def fill_unlocked(path: str | os.PathLike[str], order: RunOrder, gatherer: Gatherer) -> list[Range]:
+def fill_unlocked(path: str | os.PathLike[str], order: Order, gatherer: Gathering) -> list[Range]:
     """Take a run from a store that has all of it: without a lock, also where nothing may change.
 
     Returns what was taken: nothing where something is missing, less than all where something turns
@@ -112,9 +99,9 @@ def fill_unlocked(path: str | os.PathLike[str], order: RunOrder, gatherer: Gathe
     except DamagedFileError:
         return []
     stored = folder.ranges()
-    if missing(stored, wanted, unit_of(order)):
+    if missing(stored, wanted, order.unit):
         return []
-    for one in usable(stored, wanted, unit_of(order)):
+    for one in usable(stored, wanted, order.unit):
         try:
             arrays = read_chunk(folder.chunk_path(one), order, one)
         except (DamagedFileError, FileNotFoundError):
@@ -131,8 +118,8 @@ class StoreWriter:
     ----------
     path : str or path-like
         The folder; made if it is not there.
-    order : RunOrder
-        The run.
+    order : Order
+        The job.
 
     Raises
     ------
@@ -144,8 +131,8 @@ class StoreWriter:
         If the folder cannot be written to.
     """
 
-    def __init__(self, path: str | os.PathLike[str], order: RunOrder) -> None:
-        self._folder, self._order, self._unit = Folder(path), order, unit_of(order)
+    def __init__(self, path: str | os.PathLike[str], order: Order) -> None:
+        self._folder, self._order, self._unit = Folder(path), order, order.unit
         self.name = self._folder.name
         self._stored_order()
         try:
@@ -169,7 +156,7 @@ class StoreWriter:
         )
         self._thread.start()
 
-    def _stored_order(self) -> RunOrder | None:
+    def _stored_order(self) -> AnyOrder | None:
         found = stored_order(self._folder.path)
         if found is not None:
             check_order(self.name, found, self._order)
@@ -196,14 +183,14 @@ class StoreWriter:
     # Reading -------------------------------------------------------------------------------------
 
     def missing(self, first: int, last: int) -> list[Range]:
-        """Return what of trajectories first, ..., last - 1 has to be computed.
+        """Return what of first, ..., last - 1 has to be computed.
 
         Ranges (first, last + 1) of whole blocks of statistics, or parts of one block.
         """
         return missing(self._stored, Range(first, last), self._unit)
 
-    def fill(self, gatherer: Gatherer, taken: Iterable[Range] = ()) -> list[Range]:
-        """Give the stored trajectories of a run to its gatherer; return what is missing.
+    def fill(self, gatherer: Gathering, taken: Iterable[Range] = ()) -> list[Range]:
+        """Give what is stored of a job to its gatherer; return what is missing.
 
         What was `taken` before is left out. Damaged chunks are removed with a warning, and are
         missing then.
@@ -225,8 +212,8 @@ class StoreWriter:
                 arrays = read_chunk(path, self._order, one)
             except DamagedFileError as error:
                 warnings.warn(
-                    f"{error}; it is removed, and trajectories {one.first} to {one.last - 1} are "
-                    "computed again",
+                    f"{error}; it is removed, and {self._order.things} {one.first} to "
+                    f"{one.last - 1} are computed again",
                     StoreWarning,
                     stacklevel=2,
                 )
@@ -243,7 +230,7 @@ class StoreWriter:
     # Writing -------------------------------------------------------------------------------------
 
     def put(self, first: int, last: int, portion: Portion) -> None:
-        """Store trajectories first, ..., last - 1; all must be finished.
+        """Store first, ..., last - 1; all must be finished.
 
         Returns before it is written; the arrays must not change. What is stored already is left
         out. Any thread may call it.
@@ -261,7 +248,8 @@ class StoreWriter:
         sizes = portion["indices" if unit is None else "sizes"]
         n = sizes.size if unit is None else int(sizes.sum())
         if n != new.n or n == 0:
-            raise ValueError(f"the portion of {new.n} trajectories from {first} on holds {n}")
+            things = self._order.things
+            raise ValueError(f"the portion of {new.n} {things} from {first} on holds {n}")
         if unit is not None and len(cut(new, unit)) > 1:
             raise ValueError(
                 f"statistics of trajectories {first} to {last - 1} are neither whole blocks of "
@@ -269,7 +257,7 @@ class StoreWriter:
             )
         now = time.monotonic()
         seconds, self._put_at = now - self._put_at, now
-        self._queue.put((new, without_what_follows(self._order, portion), seconds))
+        self._queue.put((new, self._order.without_what_follows(portion), seconds))
 
     def copy(self, source: Folder, portion: Range) -> None:
         """Copy a chunk of another store of the same run, after it was checked.
@@ -297,7 +285,7 @@ class StoreWriter:
             raise self._failure
 
     def n_stored(self, first: int, last: int) -> int:
-        """Return how many of trajectories first, ..., last - 1 the store has, written ones only."""
+        """Return how many of first, ..., last - 1 the store has, written ones only."""
         wanted = Range(first, last)
         overlaps = (one.overlap(wanted) for one in usable(list(self._stored), wanted, self._unit))
         return sum(one.n for one in overlaps if one)
@@ -394,56 +382,11 @@ def _existing(folder: Folder) -> Any:
     return path
 
 
-def rows_of(order: RunOrder, arrays: Portion, portion: Range, wanted: Range) -> Portion:
-    """Return the rows of a portion of kept trajectories that are wanted."""
-    if order.histogram_bins is not None or wanted.holds(portion):
+def rows_of(order: Order, arrays: Portion, portion: Range, wanted: Range) -> Portion:
+    """Return the rows of a portion that are wanted, where it has rows."""
+    if order.unit is not None or wanted.holds(portion):
         return arrays
     within = portion.overlap(wanted)
     assert within is not None
     rows = slice(within.first - portion.first, within.last - portion.first)
     return {name: array[rows] for name, array in arrays.items()}
-
-
-_NAMES = {
-    "network_text": "the network",
-    "times": "t",
-    "entropy": "rng",
-    "histogram_bins": "statistics",
-    "stream_version": "the version of the random streams",
-}
-
-
-def _difference(name: str, stored: Any, wanted: Any) -> str:
-    """Return in words in what two runs differ."""
-    shown = _NAMES.get(name, name)
-    if name == "network_text":
-        lines = [text.splitlines() for text in (stored, wanted)]
-        there, here = (
-            [one for one in mine if one not in other] for mine, other in (lines, lines[::-1])
-        )
-        return f"{shown} has {_first(there)} there and {_first(here)} here"
-    if name == "times":
-        if len(stored) != len(wanted):
-            return f"{shown} has {len(stored)} times there and {len(wanted)} here"
-        i = int(np.flatnonzero(np.array(stored) != np.array(wanted))[0])
-        return f"{shown}[{i}] is {stored[i]!r} there and {wanted[i]!r} here"
-    if name == "options":
-        return "; ".join(
-            f"{option} is {value!r} there and {dict(wanted).get(option)!r} here"
-            for option, value in stored
-            if dict(wanted).get(option) != value
-        )
-    if name == "histogram_bins":
-        return f"{_kept(stored)} are kept there and {_kept(wanted)} here"
-    if name == "outputs":
-        stored, wanted = (", ".join(names) for names in (stored, wanted))
-        return f"{shown} are {stored} there and {wanted} here"
-    return f"{shown} is {stored!r} there and {wanted!r} here"
-
-
-def _first(lines: Iterable[str]) -> str:
-    return repr(next(iter(lines), "nothing more"))
-
-
-def _kept(bins: int | None) -> str:
-    return "trajectories" if bins is None else f"statistics with histogram_bins={bins}"
