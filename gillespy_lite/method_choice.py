@@ -21,7 +21,7 @@ __all__ = ["choose_method", "work_of_methods"]
 # step of the program of a rate law, of a node in a tree of sums; and for the caches, times the root
 # of the number of reactions that events are spread over. They were fitted to the first list of
 # networks in benchmarks/large_networks.py, and checked with the second; see docs/methods.md.
-_DIRECT = {"event": 42.0, "propensity": 2.6, "step": 3.5, "node": 3.5, "spread": 0.9}
+_DIRECT = {"event": 52.0, "propensity": 2.6, "step": 3.5, "node": 3.5, "spread": 0.9}
 _PARTIAL = {
     "event": 34.0,
     "change": 11.0,
