@@ -276,6 +276,6 @@ def chain(n_reactions: int, count: int = 10) -> gl.Network:
 
     Every reaction is as active as the others, and one event changes two propensities.
     """
-    lines = ["species " + ", ".join(f"S{i} = {count}" for i in range(n_reactions))]
+    lines = [f"species S{i} = {count}" for i in range(n_reactions)]
     lines += [f"S{i} -> S{(i + 1) % n_reactions} @ 1" for i in range(n_reactions)]
     return gl.Network.parse("\n".join(lines))

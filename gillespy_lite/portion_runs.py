@@ -263,6 +263,7 @@ class StoringPace:
 
     def __init__(self, store: Depot) -> None:
         self._store, self._started = store, time.monotonic()
+        self.n_blocks = 1  # of a portion of statistics
 
     def seconds(self) -> float:
         """Return it of kept rows, which cost nothing but their bytes."""
@@ -421,7 +422,7 @@ class _Portions:
         self._open: list[Statistics] = []
         self._next = self.first
         self._n_threads = n_threads
-        self._n_blocks = 1  # of the next portion
+        self._n_blocks = pace.n_blocks  # of the next portion
         # Refused now where memory would not do, not when the run is under way.
         self._add_portion()
 
@@ -452,7 +453,7 @@ class _Portions:
         if self._n_taken:
             rate = self._n_taken / max(1e-3, time.monotonic() - self._started)
             blocks = math.ceil(rate * self._pace.seconds_of_statistics() / unit)
-            self._n_blocks = max(1, min(4 * self._n_blocks, blocks))
+            self._n_blocks = self._pace.n_blocks = max(1, min(4 * self._n_blocks, blocks))
         start, end = rounded_up(first, unit), self.last // unit * unit
         # Parts of blocks at the ends stay by themselves.
         if first < start:

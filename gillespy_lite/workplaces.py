@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -229,19 +229,22 @@ class OpenStore:
         stored = union(Folder(self.path).ranges())
         return next((one.last for one in stored if one.first <= first < one.last), first)
 
-    def fill(self, gatherer: Gathering) -> list[Range]:
-        """Give what is stored to a gatherer; return what is missing."""
-        taken: list[Range] = []
-        if self._writer is None:
+    def overlaps(self, portion: Range) -> bool:
+        """Whether some of a portion is stored."""
+        return any(one.overlap(portion) for one in Folder(self.path).ranges())
+
+    def fill(self, gatherer: Gathering, taken: Sequence[Range] = ()) -> list[Range]:
+        """Give what is stored to a gatherer, but what it has `taken`; return what is missing."""
+        if self._writer is None and not taken:
             taken = fill_unlocked(self.path, self.order, gatherer)
             if taken and not gaps(Range(gatherer.first, gatherer.last), taken):
                 return []
         return self.writer.fill(gatherer, taken)
 
-    def what_is_there(self, gatherer: Gathering) -> list[Range]:
+    def what_is_there(self, gatherer: Gathering, taken: Sequence[Range]) -> list[Range]:
         """Give what is stored to a gatherer; return what is missing. Nothing is written."""
         if self._writer is not None:
-            return self._writer.fill(gatherer)
+            return self._writer.fill(gatherer, taken)
         taken = fill_unlocked(self.path, self.order, gatherer)
         return gaps(Range(gatherer.first, gatherer.last), taken)
 

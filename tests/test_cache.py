@@ -59,7 +59,7 @@ def run_python(code: str, **environment: str) -> dict[str, object]:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
         env={**kept, **environment},
     )

@@ -223,6 +223,15 @@ def test_variances_fall_more_than_a_hundred_times_where_counts_are_large():
         assert abs(result.plain_estimate - result.estimate) < 5.0 * result.plain_standard_error
 
 
+def test_the_linear_moments_of_a_network_of_first_order_are_among_the_controls():
+    # Their means are exact, so nothing would be left to vary if the weights had no steps.
+    for name, species, end in (("birth_death", "X", 20.0), ("telegraph", "M", 5.0)):
+        found = gl.controlled_mean(models.MODELS[name].build(), end, species, 500, rng=1)
+        assert found.variance_ratio > 1000.0
+        exact = models.exact_law(name, species, end).mean
+        assert abs(found.estimate - exact) < 4.5 * found.standard_error
+
+
 def test_means_of_expressions_and_what_is_constant_or_never_fires():
     network = gl.Network.parse("""
         species P = 100, Q = 0, R = 7

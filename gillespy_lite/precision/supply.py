@@ -297,7 +297,8 @@ class ReducedSupply(Supply):
             self._has_no_values = not self._value_store.is_there() and store.is_there()
         self._unit = self._part(0, 1).unit
         self._settled: Statistics | None = None
-        # Behind that: statistics that can still be left out; or those that were not stored yet.
+        self._ranges: list[Range] = []  # of it
+        # Behind that: statistics that can still be left out.
         self._parts: list[ProbedStatistics] = []
 
     def _stored_until(self, first: int) -> int:
@@ -333,6 +334,7 @@ class ReducedSupply(Supply):
         store, values = self._store, self._value_store
         assert store is not None
         assert values is not None
+        self._settle()
         found = ProbedValues(self._plan, self._probe, first, last)
         for hole in values.fill(found):
             self._warn_without_values()
@@ -340,7 +342,9 @@ class ReducedSupply(Supply):
             start = hole.first // self._unit * self._unit
             end = hole.last if hole.last == last else rounded_up(hole.last, self._unit)
             part = self._part(start, end)
-            self._parts = [part]
+            if not store.overlaps(Range(start, end)):
+                # Else their statistics are taken from the store.
+                self._parts.append(part)
             depot = _Both(store.writer, values.writer, Range(start, end))
             self._compute(self._job, part, [Range(start, end)], deadline, tell, store, depot)
             found.add(part.probed.portion())
@@ -352,7 +356,6 @@ class ReducedSupply(Supply):
             except StoreWriteError as error:
                 self._trouble = Halt("error", error)
                 break
-            self._parts = []
         return found.beginning()
 
     def _warn_without_values(self) -> None:
@@ -368,14 +371,15 @@ class ReducedSupply(Supply):
             )
 
     def _settle(self) -> None:
-        """Put together what the run cannot end before; what is stored is taken from there."""
-        while self._store is None and self._parts and self._parts[0].last <= self._given:
+        """Put together what the run cannot end before."""
+        while self._parts and self._parts[0].last <= self._given:
             part = self._parts.pop(0)
             whole = self._empty(part.last)
             if self._settled is not None:
                 whole.add(self._settled.portion())
             whole.add(part.portion())
             self._settled = whole
+            self._ranges.append(Range(part.first, part.last))
 
     def _empty(self, n: int) -> Statistics:
         n_threads = 1 if self._store is None else self._place.n_threads
@@ -397,16 +401,18 @@ class ReducedSupply(Supply):
         return whole.result(stopped)
 
     def _from_store(self, is_cut_short: bool) -> Statistics:
-        """Return the statistics of the result's trajectories, from the store."""
+        """Return the statistics of the result's trajectories: what is not here, from the store."""
         assert self._store is not None
         whole = self._empty(self.reach)
+        if self._settled is not None:
+            whole.add(self._settled.portion())
         if is_cut_short:
             with contextlib.suppress(DamagedFileError, StoreError, OSError):
-                holes = self._store.what_is_there(whole)
+                holes = self._store.what_is_there(whole, self._ranges)
                 for one in self._parts:
                     if any(hole.holds(Range(one.first, one.last)) for hole in holes):
                         whole.add(one.portion())
-        elif holes := self._store.fill(whole):
+        elif holes := self._store.fill(whole, self._ranges):
             # Where a store was filled for another number, some blocks have to be run again.
             job = TrajectoryJob(self._plan, self._n_bins)
             self._compute(job, whole, holes, math.inf, lambda done: None, self._store)
