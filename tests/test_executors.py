@@ -32,6 +32,13 @@ from gillespy_lite.interruption import interrupts_held
 from gillespy_lite.portion_tasks import PortionTask, run_portion
 from gillespy_lite.worker_pools import worker_pool
 
+# Other tests of this process may have loaded JAX, which warns of forks as it has threads; so does
+# Python from 3.12 on. What is forked here runs kernels only.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+]
+
 STOCHASTIC = [name for name, method in gl.METHODS.items() if method.is_stochastic]
 NETWORK = gl.Network.parse("""
 species S = 301, E = 120, ES, P

@@ -34,6 +34,13 @@ from gillespy_lite.run_plan import plan_run
 from gillespy_lite.stores.lock import Lock
 from gillespy_lite.workplaces import Workplace
 
+# Other tests of this process may have loaded JAX, which warns of forks as it has threads; so does
+# Python from 3.12 on. What is forked here runs kernels only.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+]
+
 NETWORK = gl.Network.parse("""
 species P = 0, Q = 5
 param k = 10, g = 0.5
