@@ -226,13 +226,15 @@ class Crew:
                 yield start, end
                 start = end
 
-    def _has_returned(self, worker: int, has_more: bool) -> None:
+    def _has_returned(self, worker: int, status: int) -> None:
         """Count a kernel's return; the first worker sees to what else there is."""
         self._n_returns[worker] += 1.0
         if worker != 0:
             return
+        # Of shared rows none is left when a kernel is done; else there may be other units.
+        has_units = self._shared_output is None and self._next < self._last
         if (
-            has_more
+            (status != ALL_DONE or has_units)
             and self._call_others is not None
             and time.monotonic() - self._started > _ALONE_FOR
         ):
@@ -254,7 +256,7 @@ class Crew:
         plan = self._plan
         while not self._halt.is_set():
             status = pace.step(plan.kernel, plan.arrays, plan.request, walker, output, first)
-            self._has_returned(worker, status != ALL_DONE or self._next < self._last)
+            self._has_returned(worker, status)
             walker = plan.with_room(walker, status)
             if status == STANDSTILL:
                 row = int(walker.counter[ROW])
@@ -306,9 +308,7 @@ class Crew:
         status, n_finished = BUDGET_SPENT, 0
         while status != ALL_DONE and not self._halt.is_set():
             status = pace.step(engine.lane_kernel, engine.lanes, plan.request, lanes, output, first)
-            shares = self._shared_output is not None
-            has_more = status != ALL_DONE or (not shares and self._next < self._last)
-            self._has_returned(worker, has_more)
+            self._has_returned(worker, status)
             with self._lock:
                 self._n_done += int(lanes.counter[N_FINISHED]) - n_finished
             n_finished = int(lanes.counter[N_FINISHED])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +13,7 @@ from .errors import DamagedFileError
 from .gathering import Portion
 from .portion_jobs import TrajectoryJob
 from .probing import Columns, Probe, ProbedStatistics, ProbedValues
-from .run_orders import RunOrder, check_rows
+from .run_orders import OrderOfRun, RunOrder, check_rows
 from .run_plan import RunPlan
 
 __all__ = ["ProbedJob", "ProbedOrder", "ValueJob", "ValueOrder"]
@@ -48,7 +46,7 @@ class ProbedOrder:
 
 
 @dataclass(frozen=True)
-class ValueOrder:
+class ValueOrder(OrderOfRun):
     """What the values of some expressions in the trajectories of a run depend on.
 
     Attributes
@@ -91,27 +89,6 @@ class ValueOrder:
             "values_of": self.run.to_json(),
             "columns": [[text, row] for text, row in self.columns],
         }
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the order, in hexadecimal."""
-        text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def entropy(self) -> int:
-        """Of the random streams."""
-        return self.run.entropy
-
-    @property
-    def stream_version(self) -> int:
-        """Of the random streams."""
-        return self.run.stream_version
-
-    @property
-    def network_text(self) -> str:
-        """The network that is run, in the language."""
-        return self.run.network_text
 
     def crew(
         self, engine: str, first: int, last: int, n_threads: int, should_stop: Callable[[], bool]

@@ -19,7 +19,7 @@ from .network import Network
 from .run_plan import RunPlan, plan_run
 from .version import STREAM_VERSION
 
-__all__ = ["RunOrder", "check_rows"]
+__all__ = ["OrderOfRun", "RunOrder", "check_rows"]
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ class RunOrder:
     @property
     def digest(self) -> str:
         """SHA-256 of the order, in hexadecimal."""
-        text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.to_json())
 
     def differences(self, other: RunOrder) -> list[str]:
         """Return the names of what is not the same in another order."""
@@ -236,3 +235,43 @@ def _planned(order: RunOrder, engine: str) -> RunPlan:
         # Enough for lanes; where a path is run never changes it.
         n_trajectories=1000,
     )
+
+
+class OrderOfRun:
+    """What an order has from the run that it is about.
+
+    Attributes
+    ----------
+    run : RunOrder
+    """
+
+    run: RunOrder
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the order as numbers, text and lists."""
+        raise NotImplementedError
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the order, in hexadecimal."""
+        return _digest(self.to_json())
+
+    @property
+    def entropy(self) -> int:
+        """Of the random streams."""
+        return self.run.entropy
+
+    @property
+    def stream_version(self) -> int:
+        """Of the random streams."""
+        return self.run.stream_version
+
+    @property
+    def network_text(self) -> str:
+        """The network that is run, in the language; of a scan, that the sets are relatives of."""
+        return self.run.network_text
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

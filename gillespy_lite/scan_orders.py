@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ import numpy as np
 
 from .errors import DamagedFileError
 from .gathering import Portion
-from .run_orders import RunOrder, check_rows
+from .run_orders import OrderOfRun, RunOrder, check_rows
 
 __all__ = ["ScanOrder", "ScanSets", "grid_points"]
 
@@ -56,7 +55,7 @@ class ScanSets:
 
 
 @dataclass(frozen=True)
-class ScanOrder:
+class ScanOrder(OrderOfRun):
     """What the sets of a scan depend on: whoever has it, and a set's values, computes the same.
 
     Attributes
@@ -146,21 +145,6 @@ class ScanOrder:
         return replace(self, sets=sets)
 
     @property
-    def entropy(self) -> int:
-        """Of the random streams."""
-        return self.run.entropy
-
-    @property
-    def stream_version(self) -> int:
-        """Of the random streams."""
-        return self.run.stream_version
-
-    @property
-    def network_text(self) -> str:
-        """The network that the sets are relatives of, in the language."""
-        return self.run.network_text
-
-    @property
     def n_sets(self) -> int:
         """Number of sets of the scan."""
         return int(np.prod(self.shape))
@@ -169,12 +153,6 @@ class ScanOrder:
     def keep(self) -> str:
         """What is kept of each set: "statistics" or "paths"."""
         return "paths" if self.run.histogram_bins is None else "statistics"
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the order, in hexadecimal."""
-        text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     # In a store ----------------------------------------------------------------------------------
 

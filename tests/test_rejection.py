@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.stats import chisquare
+from uncompiled import found_without_compiling
 
 import gillespy_lite as gl
 from gillespy_lite.kernels.count_intervals import BoundedNetwork, _width, intervals_at
@@ -231,17 +229,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def places_of_mutants() -> dict[str, list[int]]:
     # Without compilation, in a process of their own: compiling one of them takes 16 s.
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
-    return found
+    return found_without_compiling(__file__)
 
 
 @pytest.mark.statistical

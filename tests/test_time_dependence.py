@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from laws import ALPHA, chi_square_pvalue, poisson_law
+from uncompiled import found_without_compiling
 
 import gillespy_lite as gl
 from gillespy_lite.errors import BadPropensityError, MethodError, SimulationError
@@ -110,17 +108,7 @@ def uncompiled() -> dict[str, Any]:
 
     Here its parts would be compiled one by one, to be called from Python: 60 s.
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
-    return found
+    return found_without_compiling(__file__)
 
 
 @pytest.mark.statistical

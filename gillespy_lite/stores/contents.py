@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ..errors import DamagedFileError, StoreError
@@ -72,6 +73,20 @@ class StoreContents:
         for folder in self._folder.values():
             found += _damage(folder, None)
         return found
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write what is there to a Zarr folder, or a netCDF, Parquet or CSV file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends in ``.zarr``, ``.nc``, ``.parquet`` or ``.csv``; see `export_store`. Of a scan
+            the statistics are written.
+        """
+        from .exporting import export_store
+
+        store: Any = self  # one of the two kinds
+        export_store(store, path)
 
     def _missing(self, wanted: Range) -> list[tuple[int, int]]:
         return list(union(missing(self._folder.ranges(), wanted, self.order.unit)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -107,18 +106,6 @@ class ScanStore(StoreContents):
         """Give the chunks one by one, each as the scan of its sets."""
         for one in outermost(self._folder.ranges()):
             yield self._assembled([one], [one])
-
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write statistics of what is there to a Zarr folder, a netCDF, Parquet or CSV file.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Ends in ``.zarr``, ``.nc``, ``.parquet`` or ``.csv``; see `export_store`.
-        """
-        from .exporting import export_store
-
-        export_store(self, path)
 
     def _wanted(self, n: int | None, first: int) -> Range:
         wanted = wanted_range(self.n_sets - first if n is None else n, first)

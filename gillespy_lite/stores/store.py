@@ -170,18 +170,6 @@ class Store(StoreContents):
         for one in outermost(self._folder.ranges()):
             yield self._assembled([one], None)
 
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write what is there to a Zarr folder, or a netCDF, Parquet or CSV file.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Ends in ``.zarr``, ``.nc``, ``.parquet`` or ``.csv``; see `export_store`.
-        """
-        from .exporting import export_store
-
-        export_store(self, path)
-
     def _assembled(
         self, portions: Sequence[Range], wanted: Range | None
     ) -> Ensemble | EnsembleStatistics:
