@@ -31,6 +31,7 @@ __all__ = [
     "Statistics",
     "Taker",
     "block_size",
+    "cut_short_by",
     "part_of",
     "place_of",
 ]
@@ -59,16 +60,21 @@ class Taker(Protocol):
         """Take the finished rows of what `rows` returned, the first of which is `first`."""
 
 
-class Gathering(Protocol):
-    """Has what is finished of the trajectories, or of the sets, first, ..., last - 1."""
+class Countable(Protocol):
+    """Knows how many of first, ..., last - 1 are finished."""
 
     first: int
     last: int
-    # Portions end at whole multiples of so many, counted from 0, or where all ends.
-    unit: int
 
     def n_complete(self) -> int:
         """Return how many are finished."""
+
+
+class Gathering(Countable, Protocol):
+    """Has what is finished of the trajectories, or of the sets, first, ..., last - 1."""
+
+    # Portions end at whole multiples of so many, counted from 0, or where all ends.
+    unit: int
 
     def portion(self) -> Portion:
         """Return what is finished as plain arrays."""
@@ -105,6 +111,15 @@ def place_of(rows: np.ndarray) -> np.ndarray | slice:
     if rows.size and rows[-1] - rows[0] == rows.size - 1 and bool((np.diff(rows) == 1).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
+
+
+def cut_short_by(stopped: str | None, gatherer: Countable) -> str | None:
+    """Return what cut work short, given what stopped it: None if only the time limit did, too late.
+
+    The time may be up just when the last trajectory is finished.
+    """
+    is_whole = gatherer.n_complete() == gatherer.last - gatherer.first
+    return None if stopped == "timeout" and is_whole else stopped
 
 
 def part_of(output: Output, first: int, last: int) -> Output:

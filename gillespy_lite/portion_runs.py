@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from .errors import StoreWriteError
 from .executors import compute_elsewhere
-from .gathering import InPlace, Statistics, part_of
+from .gathering import InPlace, Statistics, cut_short_by, part_of
 from .kernels.arrays import Output
 from .portion_jobs import Job, Team
 from .stored_deliveries import Depot, deliver_into_store
@@ -102,13 +102,15 @@ def run_portions(
         "timeout": timeout,
     }
     if store is not None:
-        return run_into_store(store, job, gatherer, pool=pool, **how)
-    if pool is not None:
+        run = run_into_store(store, job, gatherer, pool=pool, **how)
+    elif pool is not None:
         failure, stopped = compute_elsewhere(pool, job, gatherer, **how)
-        return PortionsRun(stopped, failure)
-    crew = job.crew(gatherer, n_threads, chunk_size)
-    failure = crew.work(report, timeout)
-    return PortionsRun(crew.stopped, failure)
+        run = PortionsRun(stopped, failure)
+    else:
+        crew = job.crew(gatherer, n_threads, chunk_size)
+        failure = crew.work(report, timeout)
+        run = PortionsRun(crew.stopped, failure)
+    return replace(run, stopped=cut_short_by(run.stopped, gatherer))
 
 
 def run_into_store(

@@ -350,14 +350,14 @@ def test_timeout_on_workers_returns_what_is_finished(pools, statistics):
     started = time.perf_counter()
     with pytest.warns(IncompleteWarning, match="timeout: .* of 1000000 trajectories are finished"):
         part = gl.ensemble(
-            NETWORK, [0, 40], 10**6, timeout=0.5, executor=pools["thread pool"], **how
+            NETWORK, [0, 400], 10**6, timeout=0.5, executor=pools["thread pool"], **how
         )
     assert time.perf_counter() - started < 20.0
     assert part.stopped == "timeout"
     assert 0 < part.n_trajectories < 10**6
     if isinstance(part, gl.Ensemble):
         known = part.indices < 200
-        usual = gl.ensemble(NETWORK, [0, 40], 200, **how)
+        usual = gl.ensemble(NETWORK, [0, 400], 200, **how)
         assert (part.counts[known] == usual.counts[part.indices[known]]).all()
     else:
         assert (part.bin_counts.sum(axis=-1) == part.n_trajectories).all()

@@ -560,7 +560,7 @@ def test_a_timeout_keeps_the_lanes_that_are_done(statistics):
     network = gl.Network.parse("species X\n0 -> X @ 1e5\nX -> 0 @ 1")
     with pytest.warns(IncompleteWarning, match="of 400 trajectories are finished"):
         result = gl.ensemble(
-            network, [0, 5], 400, rng=1, timeout=0.6, engine="lanes", method="direct",
+            network, [0, 100], 400, rng=1, timeout=0.6, engine="lanes", method="direct",
             statistics=statistics, chunk_size=40,
         )  # fmt: skip
     assert result.stopped == "timeout"

@@ -552,7 +552,7 @@ def test_timeout_returns_the_finished_trajectories(statistics, threads):
     started = time.perf_counter()
     with pytest.warns(IncompleteWarning, match="of 300000 trajectories are finished"):
         runs = gl.ensemble(
-            ENDLESS, 20, 300_000, rng=15, timeout=0.3, threads=threads, statistics=statistics
+            ENDLESS, 200, 300_000, rng=15, timeout=0.3, threads=threads, statistics=statistics
         )
     assert time.perf_counter() - started < 10.0
     assert runs.stopped == "timeout"

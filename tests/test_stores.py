@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -267,9 +268,17 @@ start: S -> A @ 0.001
 @pytest.mark.parametrize("how", BOTH, ids=KINDS)
 def test_a_timeout_leaves_what_is_finished_in_the_store(how, tmp_path, monkeypatch):
     n = 200_000
-    monkeypatch.setattr(portion_runs, "_LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(portion_runs, "_LEAST_SECONDS", 0.0)
+
+    def dawdle(now: float, of: float) -> None:
+        # However fast the machine is, the time is up before all is done.
+        if now > 10_000:
+            time.sleep(0.2)
+
     with pytest.warns(gl.IncompleteWarning, match=r"has \d+ of them; the same call goes on"):
-        part = gl.ensemble(BIRTH_DEATH, T, n, **how, timeout=0.05, store=tmp_path / "a")
+        part = gl.ensemble(
+            BIRTH_DEATH, T, n, **how, threads=1, timeout=0.2, progress=dawdle, store=tmp_path / "a"
+        )
     store = gl.open_store(tmp_path / "a")
     assert part.stopped == "timeout"
     assert 0 < store.n <= len(part) < n
@@ -283,6 +292,19 @@ def test_a_timeout_leaves_what_is_finished_in_the_store(how, tmp_path, monkeypat
     assert done[-1] == n
     assert done[0] >= store.n - sum(last - first for first, last in rest) > 0
     assert_identical(gl.ensemble(BIRTH_DEATH, T, n, **how), whole)
+
+
+@pytest.mark.parametrize("how", BOTH, ids=KINDS)
+def test_time_that_is_up_when_all_is_done_cuts_nothing_short(how, tmp_path):
+    def dawdle(now: float, of: float) -> None:
+        if now >= of:
+            time.sleep(0.5)
+
+    options = {"threads": 1, "timeout": 0.5, "progress": dawdle}
+    for other in ({}, {"store": tmp_path / "a"}, {"executor": ThreadPoolExecutor(1)}):
+        runs = gl.ensemble(BIRTH_DEATH, T, 40, **how, **options, **other)
+        assert runs.stopped is None
+        assert runs.n_trajectories == 40
 
 
 def test_an_error_of_a_trajectory_keeps_the_others_in_the_store(tmp_path):

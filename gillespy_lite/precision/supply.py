@@ -24,7 +24,7 @@ from ..errors import (
     StoreWarning,
     StoreWriteError,
 )
-from ..gathering import Gathering, Paths, Portion, Statistics
+from ..gathering import Gathering, Paths, Portion, Statistics, cut_short_by
 from ..portion_jobs import Job, TrajectoryJob
 from ..probing import Columns, Probe, ProbedStatistics, ProbedValues, StatisticsInParts, values_in
 from ..probing_jobs import ProbedJob, ValueJob, ValueOrder
@@ -191,9 +191,8 @@ class Supply:
             )
         except StoreWriteError as error:
             failure, stopped = error, "error"
-        # The time may be up just when the last of them is finished.
-        is_whole = gatherer.n_complete() == gatherer.last - gatherer.first
-        if failure is not None or (stopped is not None and not (stopped == "timeout" and is_whole)):
+        stopped = cut_short_by(stopped, gatherer)
+        if failure is not None or stopped is not None:
             self._trouble = Halt(stopped or "error", failure)
 
 
