@@ -21,13 +21,13 @@ from .kernels.programs import Programs
 from .lane_compilation import compile_lanes, compile_leap_lanes, why_no_lanes
 from .methods import Method
 from .rate_laws import did_you_mean
+from .reaction_text import n_operations
 from .specialisation import (
     can_specialise,
     compile_seconds_estimate,
     specialised_kernel,
     specialised_lanes,
 )
-from .specialisation_source import n_operations
 
 __all__ = ["ENGINES", "Engine", "RunShape", "choose_engine"]
 

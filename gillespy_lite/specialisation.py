@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .burst_text import burst_source
 from .compilation import CompiledNetwork
 from .kernels.arrays import ReactionArrays
 from .kernels.bursts import run_bursts
@@ -22,15 +23,8 @@ from .kernels.jit import is_loaded
 from .kernels.lane_bursts import run_lane_bursts
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
-from .specialisation_source import (
-    MAX_OPERATIONS,
-    NOTHING_VARIES,
-    Varying,
-    are_small_powers,
-    burst_source,
-    lane_burst_source,
-    n_operations,
-)
+from .lane_burst_text import lane_burst_source
+from .reaction_text import MAX_OPERATIONS, NOTHING_VARIES, Varying, are_small_powers, n_operations
 
 __all__ = [
     "SpecialisedKernel",

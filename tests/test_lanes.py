@@ -313,7 +313,7 @@ def _vector_parts(x, y, words, real, whole, word):
     k = 0
     for value in (
         v + v, v ^ (v << np.uint64(7)), v >> np.uint64(9), (v & np.uint64(255)) | np.uint64(1),
-        vectors.rotated(v, 23), vectors.as_words(b),
+        vectors.rotated(v, 23), vectors.as_words(b), vectors.masks(a < b),
     ):  # fmt: skip
         vectors.store(word, k, value)
         k += LANES
@@ -327,7 +327,7 @@ def test_compiled_vectors_do_what_their_python_source_does(seed):
     # Numba goes through a tuple of values of one type as a loop, which keeps this short.
     found = []
     for run in (numba.njit(**_OPTIONS)(_vector_parts), _vector_parts):
-        arrays = np.zeros(17 * LANES), np.zeros(LANES, np.int64), np.zeros(6 * LANES, np.uint64)
+        arrays = np.zeros(17 * LANES), np.zeros(LANES, np.int64), np.zeros(7 * LANES, np.uint64)
         words = np.random.default_rng(seed).integers(0, 2**64, LANES, dtype=np.uint64)
         with np.errstate(all="ignore"):
             result = run(numbers(seed), numbers(seed + 50), words, *arrays)
@@ -335,6 +335,24 @@ def test_compiled_vectors_do_what_their_python_source_does(seed):
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other, equal_nan=np.asarray(one).dtype == np.float64)
     assert np.array_equal(np.signbit(found[0][0]), np.signbit(found[1][0]))
+
+
+def _pair_parts(level, value, words, reals):
+    one, other = vectors.everywhere_2(level), vectors.everywhere_2(value)
+    vectors.store(words, 0, vectors.quick_masks(one, other))
+    reals[0] = vectors.first_lane(one + 2.0 * other)
+
+
+def test_quick_masks_are_those_of_the_comparison():
+    run = numba.njit(**_OPTIONS)(_pair_parts)
+    numbers = [0.0, 5e-324, 1e-300, 0.1, np.nextafter(0.1, 1.0), 1.0, 3.0, 2.0**53, 1e300]
+    words, reals = np.zeros(2, np.uint64), np.zeros(1)
+    for level in numbers:
+        for value in numbers:
+            for function in (run, _pair_parts):
+                function(level, value, words, reals)
+                assert (words == (2**64 - 1 if value < level else 0)).all()
+                assert reals[0] == level + 2.0 * value
 
 
 def _draws(words, exponentials, uniforms):

@@ -40,7 +40,7 @@ LAYERS = [
         "jump_compilation",
         "tape_writing",
         "network_tapes",
-        *["specialisation_source", "specialisation"],
+        *["reaction_text", "burst_text", "lane_burst_text", "specialisation"],
     ],
     [
         *["randomness", "memory", "progress", "pace", "workers", "moment_tree"],

@@ -39,7 +39,7 @@ MASK = 2**64 - 1
 @numba.njit
 def fill_bits(stream, out):
     for i in range(out.size):
-        out[i] = streams._next_bits(stream)
+        out[i] = streams.next_bits(stream)
 
 
 @numba.njit
@@ -113,7 +113,7 @@ def fill_normal(stream, out):
 def fill_normal_with_sign_of_the_layer(stream, out):
     # A mutant: the sign is a bit that chose the layer already, the slip found by Doornik (2005).
     for i in range(out.size):
-        bits = streams._next_bits(stream)
+        bits = streams.next_bits(stream)
         layer = bits & np.uint64(255)
         sign = 1.0 - 2.0 * np.float64(bits & np.uint64(1))
         x = np.float64(bits >> np.uint64(11)) * streams._NORMAL_WIDTH[layer]

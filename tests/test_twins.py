@@ -124,7 +124,7 @@ def sampler_arrays() -> dict[str, np.ndarray]:
     means = [0.0, 0.1, 5.0, 9.99, 10.0, 15.9, 50.0, 1e3, 1e6, 1e10]
     return {
         "seeds": seeds,
-        "bits": np.array([streams._next_bits(stream) for _ in range(500)], dtype=np.uint64),
+        "bits": np.array([streams.next_bits(stream) for _ in range(500)], dtype=np.uint64),
         "uniform": np.array([streams.uniform(stream) for _ in range(500)]),
         "exponential": np.array([streams.exponential(stream) for _ in range(3_000)]),
         "by log": np.array([streams.exponential_by_log(stream) for _ in range(3_000)]),

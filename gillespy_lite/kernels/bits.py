@@ -1,6 +1,6 @@
-"""The bits of a double as a whole number, and back; a choice of numbers without a branch.
+"""The bits of a double as a whole number, and back.
 
-`view` and conditional expressions would do, but take longer to compile.
+`view` would do, but takes longer to compile.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-__all__ = ["as_bits", "as_float", "step_at"]
+__all__ = ["as_bits", "as_float"]
 
 
 def as_float(bits: np.uint64) -> np.float64:
@@ -23,11 +22,6 @@ def as_float(bits: np.uint64) -> np.float64:
 def as_bits(number: np.float64) -> np.uint64:
     """Return the bits of a double."""
     return number.view(np.uint64)
-
-
-def step_at(level: float, value: float, height: float) -> float:
-    """Return 0 where `value` is below `level`, and `height` from there on."""
-    return height if level <= value else 0.0
 
 
 @type_callable(as_float)
@@ -44,15 +38,3 @@ def _type_of_bits(typing_context: Any) -> Any:
 @lower_builtin(as_bits, types.float64)
 def _same_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
-
-
-@type_callable(step_at)
-def _type_of_step(typing_context: Any) -> Any:
-    return lambda level, value, height: types.float64
-
-
-@lower_builtin(step_at, types.float64, types.float64, types.float64)
-def _choose(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    level, value, height = arguments
-    is_reached = builder.fcmp_ordered("<=", level, value)
-    return builder.select(is_reached, height, ir.Constant(height.type, 0.0))

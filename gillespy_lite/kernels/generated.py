@@ -59,7 +59,7 @@ def load_module(text: str) -> ModuleType:
     Parameters
     ----------
     text : str
-        What `specialisation_source` wrote. It must not hold anything that a user typed.
+        What `burst_text` or `lane_burst_text` wrote. It must not hold anything that a user typed.
     """
     name = f"{_PREFIX}{_digest(text)}"
     with _LOCK:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_process_triple
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
@@ -33,15 +34,19 @@ __all__ = [
     "as_words",
     "bits",
     "everywhere",
+    "everywhere_2",
     "everywhere_8",
     "everywhere_16",
     "fill",
+    "first_lane",
     "load",
     "load_8",
     "load_16",
     "lowest_bit",
+    "masks",
     "n_ones",
     "ones",
+    "quick_masks",
     "rotated",
     "select",
     "square_root",
@@ -302,6 +307,11 @@ def everywhere(number):
     return np.full(LANES, number, dtype=np.float64)
 
 
+def everywhere_2(number):
+    """Return a real number in two lanes."""
+    return np.full(2, number, dtype=np.float64)
+
+
 def everywhere_8(number):
     """Return a real number in eight lanes."""
     return np.full(8, number, dtype=np.float64)
@@ -324,7 +334,8 @@ def _repeating(function: Any, width: int) -> None:
         return _as_lanes(context, builder, args[0], sig.args[0], lanes)
 
 
-for _repeater, _width in ((everywhere, LANES), (everywhere_8, 8), (everywhere_16, 16)):
+_REPEATERS = (everywhere, LANES), (everywhere_2, 2), (everywhere_8, 8), (everywhere_16, 16)
+for _repeater, _width in _REPEATERS:
     _repeating(_repeater, _width)
 
 
@@ -407,6 +418,25 @@ def ones(truth):
     return truth.astype(np.int64)
 
 
+def masks(truth):
+    """Return words of bits that are all 1 where the truth holds, and all 0 elsewhere."""
+    return np.where(truth, np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0))
+
+
+def quick_masks(level, value):
+    """Return `masks(value < level)` for two lanes of real numbers of which none is below 0, or -0.
+
+    From the bits as whole numbers, two steps of one cycle each; a comparison takes three or more,
+    and AVX-512 has its result in registers of their own, from where it takes as many again.
+    """
+    return masks(value < level)
+
+
+def first_lane(reals):
+    """Return the real number of the first lane."""
+    return reals[0]
+
+
 def absolute(reals):
     """Return |x|."""
     return np.abs(reals)
@@ -437,6 +467,14 @@ def _emit_ones(builder: Any, lanes: Lanes, value: Any) -> Any:
     return builder.zext(value, _vector(lanes.of_kind("whole")))
 
 
+def _emit_masks(builder: Any, lanes: Lanes, value: Any) -> Any:
+    return builder.sext(value, _vector(lanes.of_kind("word")))
+
+
+def _emit_first(builder: Any, lanes: Lanes, value: Any) -> Any:
+    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+
 def _emit_as_reals(builder: Any, lanes: Lanes, value: Any) -> Any:
     return builder.sitofp(value, _vector(lanes.of_kind("real")))
 
@@ -448,6 +486,34 @@ _unary(as_double, "word", "real", _bits_as("real"))
 _unary(as_words, "real", "word", _bits_as("word"))
 _unary(bits, "truth", types.uint64, _emit_bits)
 _unary(ones, "truth", "whole", _emit_ones)
+_unary(masks, "truth", "word", _emit_masks)
+_unary(first_lane, "real", types.float64, _emit_first)
+
+
+# How LLVM calls the registers of two lanes.
+_REGISTER = {"x86_64": "x", "aarch64": "w", "arm64": "w"}.get(get_process_triple().split("-")[0])
+
+
+@type_callable(quick_masks)
+def _type_quick_masks(context: Any) -> Any:
+    def typer(level: Any, value: Any) -> Any:
+        is_pair = level == value == Lanes("real", 2)
+        return level.of_kind("word") if is_pair else None
+
+    return typer
+
+
+@lower_builtin(quick_masks, Lanes, Lanes)
+def _lower_quick_masks(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    kind = _vector(sig.return_type)
+    level, value = (builder.bitcast(one, kind) for one in args)
+    found = builder.ashr(builder.sub(value, level), ir.Constant(kind, [63, 63]))
+    if _REGISTER is None:
+        return found
+    # Code of no instructions, which hides where the masks come from; else LLVM makes a comparison
+    # of them again.
+    hide = ir.FunctionType(kind, [kind])
+    return builder.asm(hide, "", f"={_REGISTER},0", [found], False)
 
 
 def rotated(words, by):

@@ -131,7 +131,8 @@ def start_stream(key, index, stream):
 
 
 @inlined
-def _next_bits(stream):
+def next_bits(stream):
+    """Draw a word of 64 random bits."""
     s0, s1, s2, s3 = stream[0], stream[1], stream[2], stream[3]
     total = s0 + s3
     bits = ((total << _U23) | (total >> _U41)) + s0
@@ -148,13 +149,13 @@ def _next_bits(stream):
 @inlined
 def uniform(stream):
     """Draw uniformly from [0, 1), a multiple of 2**-53."""
-    return np.float64(_next_bits(stream) >> _U11) * _TO_UNIT
+    return np.float64(next_bits(stream) >> _U11) * _TO_UNIT
 
 
 @inlined
 def unit_mantissa(stream):
     """Draw uniformly from [1, 2), a multiple of 2**-52: the upper 52 bits as a mantissa."""
-    return as_float(BITS_OF_ONE | (_next_bits(stream) >> _U12))
+    return as_float(BITS_OF_ONE | (next_bits(stream) >> _U12))
 
 
 @inlined
@@ -210,7 +211,7 @@ def exponential(stream):
     """Draw from the exponential law of mean 1."""
     passed = 0.0
     while True:
-        bits = _next_bits(stream)
+        bits = next_bits(stream)
         layer = bits & _LOW_BYTE
         fraction = bits >> _U11
         x = np.float64(fraction) * _WIDTH[layer]
@@ -231,7 +232,7 @@ def normal(stream):
     while True:
         # Bits 0-7 choose the layer, bit 8 the sign, bits 11-63 the place: no bit serves twice,
         # which is what Doornik (2005) found wrong in the first ziggurats.
-        bits = _next_bits(stream)
+        bits = next_bits(stream)
         layer = bits & _LOW_BYTE
         sign = 1.0 - 2.0 * np.float64((bits >> _EIGHT) & _ONE)
         fraction = bits >> _U11

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..compilation import CompiledNetwork
 from ..kernels.lane_vectors import LANES
-from ..specialisation_source import n_operations
+from ..reaction_text import n_operations
 from .levels import EXACT_PAIR, LEAP, LEAP_PAIR, Ladder, Rung
 
 __all__ = ["Prices"]

@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 
 from ..network import Network
+from ..reaction_text import Varying
 from ..run_orders import RunOrder
 from ..run_plan import RunPlan
 from ..scan_orders import ScanOrder
-from ..specialisation_source import Varying
 from .numbers import compiled_set
 from .points import ScanPoints
 from .running import ScanPlan, SetCrew

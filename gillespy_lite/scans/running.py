@@ -31,9 +31,9 @@ from ..lane_compilation import compile_lanes, compile_leap_lanes
 from ..network import Network
 from ..pace import Pace
 from ..randomness import entropies_of_sets, entropy_of_words, stream_key, stream_keys
+from ..reaction_text import NOTHING_VARIES, Varying
 from ..run_plan import RunPlan
 from ..specialisation import SpecialisedKernel, specialised_kernel, specialised_lanes
-from ..specialisation_source import NOTHING_VARIES, Varying
 from .numbers import SetArrays, SetNumbers, compiled_set
 from .points import ScanPoints
 from .storing import SetPaths, SetStore
