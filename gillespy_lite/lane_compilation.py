@@ -20,6 +20,7 @@ from .kernels.lanes import (
 )
 from .kernels.programs import Programs
 from .kernels.sum_tree import DENSE_LIMIT
+from .lane_tapes import write_tape
 
 __all__ = [
     "compile_lanes",
@@ -94,6 +95,12 @@ def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
         changed = np.flatnonzero(changes[:, j])
         row_species[j, : changed.size] = changed * LANES
         row_change[j, : changed.size] = changes[changed, j]
+    programs = _chosen_programs(arrays.laws, laws)
+    n_parameters = arrays.parameters.size
+    first_parameter = n_species + 1 + laws.size
+    tape, constants, n_scratch = write_tape(
+        programs, first_parameter, first_parameter + n_parameters
+    )
     reactants = [slice(arrays.reactant_start[j], arrays.reactant_start[j + 1]) for j in laws]
     return LaneNetwork(
         coefficient=np.zeros(n_padded),
@@ -105,7 +112,10 @@ def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
         reactant_start=_starts([one.stop - one.start for one in reactants]),
         reactant=_joined([arrays.reactant[one] for one in reactants]),
         reactant_count=_joined([arrays.reactant_count[one] for one in reactants]),
-        laws=_chosen_programs(arrays.laws, laws),
+        laws=programs,
+        tape=tape,
+        constants=constants,
+        n_scratch=n_scratch,
         parameters=arrays.parameters,
         change_start=np.searchsorted(of_species, np.arange(n_species + 1)).astype(np.int64),
         change_reaction=reactions.astype(np.int64),
@@ -115,7 +125,7 @@ def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
         row_change=row_change.ravel(),
         n_species=n_species,
         n_reactions=n,
-        n_parameters=arrays.parameters.size,
+        n_parameters=n_parameters,
         rows_per_set=ONE_SET,
     )
 
@@ -220,14 +230,25 @@ def lane_walker(
 ) -> LaneWalker:
     """Return a thread's own working arrays; `queue` is the counter of rows that threads share."""
     n_laws, n_padded = lanes.scaled.size, lanes.first.size
-    n_rows = lanes.n_species + 1 + n_laws
-    single, several = 9, n_rows + 4 + 2 * n_padded + n_laws + lanes.n_parameters + stack_depth + 1
-    take = _Vectors(single + several).take
+    first_parameter = lanes.n_species + 1 + n_laws
+    first_constant = first_parameter + lanes.n_parameters
+    n_rows = first_constant + lanes.constants.size + lanes.n_scratch
+    condition, constants, n_more = write_tape(request.condition, first_parameter, n_rows)
+    n_vectors = n_rows + constants.size + n_more + 4 + 2 * n_padded + n_laws + 10
+    take = _Vectors(n_vectors).take
+    state = take(n_rows + constants.size + n_more)
+    # Parameters of the first set, until a lane has its own.
+    for row, numbers in (
+        (first_parameter, lanes.parameters[: lanes.n_parameters]),
+        (first_constant, lanes.constants),
+        (n_rows, constants),
+    ):
+        state[row * LANES :][: numbers.size * LANES] = numbers.repeat(LANES)
     return LaneWalker(
         queue=queue,
         counter=np.zeros(N_LANE_COUNTERS, dtype=np.int64),
         clock=np.zeros(2),
-        state=take(n_rows),
+        state=state,
         stream=take(4, dtype=np.uint64),
         cumulative=take(n_padded),
         time=take(),
@@ -242,8 +263,9 @@ def lane_walker(
         set=np.full(LANES, -1),
         coefficient=take(n_padded),
         factor=take(n_laws),
-        parameters=take(lanes.n_parameters),
-        stack=take(stack_depth + 1),
+        parameters=state[first_parameter * LANES : first_constant * LANES],
+        condition=condition,
+        stack=take(),
         lane_state=np.ones(lanes.n_species + 1),
         lane_stack=np.zeros(max(stack_depth, 3)),
         seed=np.zeros(4, dtype=np.uint64),

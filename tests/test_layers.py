@@ -35,6 +35,7 @@ LAYERS = [
     [
         "methods",
         "compilation",
+        "lane_tapes",
         "lane_compilation",
         "event_compilation",
         "jump_compilation",

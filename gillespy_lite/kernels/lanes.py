@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import apart, inlined, kernel
-from .lane_programs import evaluate_lanes
+from .lane_programs import LaneTape, run_tape
 from .lane_random import next_words, random_exponential, random_uniform
 from .lane_vectors import (
     LANES,
@@ -88,7 +88,8 @@ class LaneNetwork(NamedTuple):
     has one set. A lane has the numbers of the set that its row belongs to.
 
     A state is flat, (n_rows, LANES): row i is species i; then a row of ones, the missing partner;
-    then one row for each law, the propensity of a reaction that is not PAIR.
+    then one row for each law, the propensity of a reaction that is not PAIR; then the parameters,
+    and what the tapes of the laws and of the condition read and write besides.
     """
 
     # For each reaction, and then for as many of propensity 0 as fill a block of four: its
@@ -104,6 +105,9 @@ class LaneNetwork(NamedTuple):
     reactant: np.ndarray  # (n_entries,) int64
     reactant_count: np.ndarray  # (n_entries,) int64
     laws: Programs  # one a law; empty where there is only a weight
+    tape: LaneTape  # the same, as lanes compute them
+    constants: np.ndarray  # (n_constants,) float64, rows of the state behind the parameters
+    n_scratch: int  # rows behind these
     parameters: np.ndarray  # (n_sets * n_parameters,) float64
     # What events change. Few entries are gone through for all lanes at once, species by species:
     # species s owns start[s]:start[s + 1] of which reactions change it, and by how much.
@@ -142,10 +146,11 @@ class LaneWalker(NamedTuple):
     set: np.ndarray  # (LANES,) int64, whose numbers a lane has; -1 for a start
     coefficient: np.ndarray  # (n_padded * LANES,) float64
     factor: np.ndarray  # (n_laws * LANES,) float64
-    parameters: np.ndarray  # (n_parameters * LANES,) float64
-    stack: np.ndarray  # ((depth + 1) * LANES,) float64
+    parameters: np.ndarray  # (n_parameters * LANES,) float64, a part of the state
+    condition: LaneTape  # of the run; of no expression where there is none
+    stack: np.ndarray  # (LANES,) float64, scratch of generated code
     lane_state: np.ndarray  # (n_species + 1,) float64, one lane's state; scratch
-    lane_stack: np.ndarray  # (depth + 3,) float64, scratch
+    lane_stack: np.ndarray  # (depth,) float64, 3 at least, scratch
     seed: np.ndarray  # (4,) uint64, scratch
 
 
@@ -160,18 +165,25 @@ N_LANE_COUNTERS = 8
 @inlined
 def law_values(network, walker, law):
     """Return the propensities of a law."""
+    state, tape = walker.state, network.tape
+    first, last = network.reactant_start[law], network.reactant_start[law + 1]
+    if network.scaled[law] == 0:
+        # The expression alone, where there are the molecules.
+        run_tape(tape, law, state, walker.lane_stack)
+        value = load(state, tape.result[law])
+        for k in range(first, last):
+            count = load(state, network.reactant[k] * LANES)
+            value = select(count < np.float64(network.reactant_count[k]), 0.0, value)
+        return value
     weight = load(walker.factor, law * LANES)
-    for k in range(network.reactant_start[law], network.reactant_start[law + 1]):
-        count = load(walker.state, network.reactant[k] * LANES)
-        if network.scaled[law] != 0:
-            for taken in range(network.reactant_count[k]):
-                weight = weight * (count - np.float64(taken))
+    for k in range(first, last):
+        count = load(state, network.reactant[k] * LANES)
+        for taken in range(network.reactant_count[k]):
+            weight = weight * (count - np.float64(taken))
         weight = select(count < np.float64(network.reactant_count[k]), 0.0, weight)
-    if network.laws.start[law + 1] > network.laws.start[law]:
-        evaluate_lanes(
-            network.laws, law, walker.state, walker.parameters, walker.stack, walker.lane_stack
-        )
-        weight = select(weight == 0.0, weight, weight * load(walker.stack, 0))
+    if tape.result[law] >= 0:
+        run_tape(tape, law, state, walker.lane_stack)
+        weight = select(weight == 0.0, weight, weight * load(state, tape.result[law]))
     return weight
 
 
@@ -369,6 +381,9 @@ def _load_set(network, walker, lane, own):
     n = network.n_parameters
     for k in range(n):
         walker.parameters[k * LANES + lane] = network.parameters[own * n + k]
+    # For all lanes, though one is new: it is seldom.
+    for tape in (network.tape, walker.condition):
+        run_tape(tape, tape.result.size, walker.state, walker.lane_stack)
 
 
 @apart
@@ -429,15 +444,9 @@ def look(network, walker):
 @apart
 def find_hits(network, request, walker):
     """Return the lanes in which the condition of the run holds, as bits."""
-    evaluate_lanes(
-        request.condition,
-        np.int64(0),
-        walker.state,
-        walker.parameters,
-        walker.stack,
-        walker.lane_stack,
-    )
-    return bits(load(walker.stack, 0) != 0.0)
+    tape = walker.condition
+    run_tape(tape, np.int64(0), walker.state, walker.lane_stack)
+    return bits(load(walker.state, tape.result[0]) != 0.0)
 
 
 # ---- The loop ------------------------------------------------------------------------------------
