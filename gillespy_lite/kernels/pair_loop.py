@@ -1,19 +1,21 @@
 """The direct method's loop over events for small networks of mass action, two molecules at most.
 
-It draws what `event_loop` with `methods/direct.py` draws, bit by bit, in about half the time. A
-small network is bound by how long one event waits for the one before: counts, propensities, their
+It draws what `event_loop` with `methods/direct.py` draws, bit by bit, in about a third of the time.
+A small network is bound by how long one event waits for the one before: counts, propensities, their
 sum, the choice, the counts again. So counts are kept as doubles (whole numbers up to 2**53), as the
-propensities take them; an event adds a row of changes instead of following lists; and nothing else
-is looked at between two sampling times.
+propensities take them; an event adds a row of changes instead of following lists; nothing else is
+looked at between two sampling times; and draws are made ahead of their use. Without these and with
+sums of four always, birth-death took 19.0 ns an event, not 13.5, Vilar's oscillator 34, not 28; a
+path of one event now takes 20 ns more.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .draw_ring import RING, RING_SIZE, fill_ring, pass_draws, return_draws
 from .jit import apart, inlined, kernel
 from .propensities import fire
-from .random import exponential_by_log, uniform_52
 from .references import refer
 from .walking import (
     ALL_DONE,
@@ -77,13 +79,14 @@ def _propensity(coefficient, first, second, shift, counts, r):
 
 @inlined
 def _fire_until(
-    n_slots, coefficient, first, second, shift, cumulative, counts, change, stream, time, until,
-    most,
+    n_reactions, n_slots, coefficient, first, second, shift, cumulative, counts, change, stream,
+    ring, place, time, until, most,
 ):  # fmt: skip
     """Fire events until the next one is later than `until`, or `most` have been fired.
 
     Return how many were fired, the time reached, and when and where the next event is: at time inf
-    if there is none ever, nan if the sum of the propensities is not finite.
+    if there is none ever, nan if the sum of the propensities is not finite. Last comes the place in
+    the ring of draws after those of the next event.
     """
     width = _INDEX(counts.size)
     n_fired = 0
@@ -91,8 +94,12 @@ def _fire_until(
         # Sums in fours, in the order of `direct_update`.
         a = _propensity(coefficient, first, second, shift, counts, _0)
         b = a + _propensity(coefficient, first, second, shift, counts, _1)
-        c = b + _propensity(coefficient, first, second, shift, counts, _2)
-        total = c + _propensity(coefficient, first, second, shift, counts, _3)
+        # What is not there need not be waited for.
+        c = total = b
+        if n_reactions > _2:
+            c = total = b + _propensity(coefficient, first, second, shift, counts, _2)
+        if n_reactions > _3:
+            total = c + _propensity(coefficient, first, second, shift, counts, _3)
         if n_slots > _4:
             cumulative[_0], cumulative[_1], cumulative[_2], cumulative[_3] = a, b, c, total
             r = _4
@@ -108,9 +115,10 @@ def _fire_until(
                 cumulative[r + _3] = total
                 r += _4
         if not 0.0 < total < np.inf:
-            return n_fired, time, (np.inf if total <= 0.0 else np.nan), _0
-        next_time = time + exponential_by_log(stream) / total
-        target = uniform_52(stream) * total
+            return n_fired, time, (np.inf if total <= 0.0 else np.nan), _0, place
+        next_time = time + ring[place] / total
+        target = ring[place + _INDEX(RING)] * total
+        place = pass_draws(stream, ring, place)
         # Counting takes as long for every reaction: there is no jump to mispredict.
         if n_slots > _4:
             chosen, r = _0, _3
@@ -126,7 +134,7 @@ def _fire_until(
         else:
             chosen = _INDEX(a <= target) + _INDEX(b <= target) + _INDEX(c <= target)
         if next_time > until or n_fired == most:
-            return n_fired, time, next_time, chosen
+            return n_fired, time, next_time, chosen, place
         time = next_time
         n_fired += 1
         row = chosen * width
@@ -177,6 +185,7 @@ def run_direct_pairs(network, request, walker, output, first_index, budget):
     cumulative = walker.reals[2 * slots : 3 * slots]
     counts = walker.reals[3 * slots : 3 * slots + width]
     change = walker.reals[3 * slots + width : 3 * slots + width * (1 + slots)]
+    ring = walker.reals[walker.reals.size - RING_SIZE :]
     first, second = walker.integers[:slots], walker.integers[slots : 2 * slots]
     _fill_tables(arrays, n_counts - 1, width, coefficient, shift, first, second, change)
     gain = _largest(network.change)
@@ -185,6 +194,8 @@ def run_direct_pairs(network, request, walker, output, first_index, budget):
         if counter[UNDER_WAY] == 0:
             _start_row(wanted, place, parameters, target, row, first_index, n_reactions)
             budget -= n_times
+        fill_ring(walker.stream, ring)
+        ring_place = _0
         for i in range(width):
             counts[i] = np.float64(state[i]) if i < n_counts else 0.0
         time, fired, safe = walker.clock[TIME], counter[FIRED], 0
@@ -200,9 +211,9 @@ def run_direct_pairs(network, request, walker, output, first_index, budget):
                 # So many events certainly leave every count at or below the largest.
                 safe = (LARGEST_COUNT - _largest(state)) // gain
             most = 0 if is_watched else max(0, min(budget - 1, safe, request.max_events - n_events))
-            n_fired, time, next_time, reaction = _fire_until(
-                _INDEX(slots), coefficient, first, second, shift, cumulative, counts, change,
-                walker.stream, time, times[n_recorded], most,
+            n_fired, time, next_time, reaction, ring_place = _fire_until(
+                _INDEX(n_reactions), _INDEX(slots), coefficient, first, second, shift, cumulative,
+                counts, change, walker.stream, ring, ring_place, time, times[n_recorded], most,
             )  # fmt: skip
             n_events += n_fired
             budget -= n_fired
@@ -242,9 +253,11 @@ def run_direct_pairs(network, request, walker, output, first_index, budget):
             if full or budget <= 0:
                 walker.clock[TIME], counter[FIRED] = time, fired
                 counter[N_RECORDED], counter[N_EVENTS] = n_recorded, n_events
+                return_draws(walker.stream)
                 return EVENTS_FULL if full else BUDGET_SPENT
         walker.clock[TIME], counter[N_RECORDED] = time, n_recorded
         finish_row(place, target, row, outcome, n_events)
         if outcome != COMPLETE:
+            return_draws(walker.stream)
             return IN_TROUBLE
     return ALL_DONE
