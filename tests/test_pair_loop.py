@@ -57,7 +57,7 @@ def drive(kernel: Any, plan: RunPlan, n_rows: int = 5, budget: int = ALL_AT_ONCE
     """Run a kernel to its end, however often it stops; return all that it wrote."""
     walker = plan.walker()
     output = plan.output(n_rows, 64 if plan.request.every_event else 0)
-    statuses, events = [], []
+    statuses, events, streams = [], [], []
     while True:
         status = int(kernel(plan.arrays, plan.request, walker, output, 2, budget))
         statuses.append(status)
@@ -77,6 +77,8 @@ def drive(kernel: Any, plan: RunPlan, n_rows: int = 5, budget: int = ALL_AT_ONCE
             events.append((*counter, float(walker.clock[TIME]), walker.state.tolist()))
         if status == ALL_DONE:
             break
+        # From where the path goes on.
+        streams.append(walker.stream.tolist())
     return {
         "statuses": statuses,
         "events": events,
@@ -85,7 +87,7 @@ def drive(kernel: Any, plan: RunPlan, n_rows: int = 5, budget: int = ALL_AT_ONCE
         "outcome": output.outcome.tolist(),
         "hit": str(output.hitting_time.tolist()),
         "n_events": output.n_events.tolist(),
-        "stream": walker.stream.tolist(),
+        "streams": streams,
         "state": walker.state.tolist(),
         "time": float(walker.clock[TIME]),
     }
