@@ -320,6 +320,8 @@ class Expression(Operand):
             `n_nodes` entries: a part that occurs twice is listed twice, so the listing is a
             program for a stack machine.
         """
+        if not self.arguments:  # most rates are a name or a number
+            return [self]
         listing: list[Expression] = []
         waiting: list[Expression] = [self]
         while waiting:
@@ -348,6 +350,8 @@ class Expression(Operand):
         object
             The result for the root.
         """
+        if not self.arguments:
+            return leaf(self)
         results: list[Result] = []
         for node in self.postorder():
             if isinstance(node, Call):
@@ -361,6 +365,8 @@ class Expression(Operand):
 
     def symbols(self) -> frozenset[str]:
         """Return the names that occur, `t`, `e` and `pi` included."""
+        if not self.arguments:
+            return frozenset((self.name,)) if isinstance(self, Symbol) else frozenset()
         return frozenset(node.name for node in self.postorder() if isinstance(node, Symbol))
 
     def evaluate(self, values: Mapping[str, ArrayLike]) -> Value:

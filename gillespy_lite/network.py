@@ -853,6 +853,8 @@ class Network:
                     f"{shown(str(tree))} uses the unknown name {shown(word)}{advice}"
                 )
         used = words & structure.definitions.keys()
+        if not used:
+            return tree
         return tree.substitute({word: structure.definitions[word] for word in used})
 
     def expanded_rate(self, index: int) -> Expression:

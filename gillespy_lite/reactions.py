@@ -163,6 +163,8 @@ def _merged(entries: Iterable[Any]) -> Terms:
 
 def _coefficient(name: str, count: Any) -> Coefficient:
     """Return a coefficient as an int if it is whole, else as a float, or as an expression."""
+    if type(count) is int and 0 < count <= MAX_COEFFICIENT:  # nearly all of them
+        return count
     if isinstance(count, Number):
         count = count.value
     if isinstance(count, Operand):
