@@ -274,7 +274,7 @@ class Crew:
         return walker
 
     def _one_worker_in_lanes(self, worker: int, report: Callable[[float], None] | None) -> None:
-        plan, pace = self._plan, Pace(self._plan.network.n_reactions)
+        plan, pace = self._plan, Pace(self._plan.network.n_reactions, in_lanes=True)
         shares = self._shared_output is not None
         try:
             pieces = [(self._first, self._last)] if shares else self._units()

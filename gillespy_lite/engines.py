@@ -68,7 +68,7 @@ def choose_engine(
     method: Method,
     compiled: CompiledNetwork,
     shape: RunShape,
-    expected_events: Callable[[Engine], float],
+    expected_events: Callable[[Engine, float], float],
 ) -> Engine:
     """Return the engine of a run.
 
@@ -81,7 +81,8 @@ def choose_engine(
     shape : RunShape
     expected_events : callable
         Returns about how many events the whole run will have, found out by an engine that needs no
-        compilation for the network.
+        compilation for the network. The second argument is how many make a difference; where there
+        are far fewer, it does not matter how many.
 
     Raises
     ------
@@ -110,9 +111,10 @@ def choose_engine(
         few = f"fewer than {_FEWEST_FOR_LANES} trajectories"
         chosen = Engine("table", f"auto: {no_lanes or few}")
     if engine == "auto" and method.name == "direct" and can_specialise(compiled) is None:
-        n_events = expected_events(chosen)
         cost = compile_seconds_estimate(compiled, lanes=chosen.lanes is not None)
-        if n_events * _seconds_saved(compiled, lanes=chosen.lanes is not None) > cost:
+        saved = _seconds_saved(compiled, lanes=chosen.lanes is not None)
+        n_events = expected_events(chosen, cost / saved)
+        if n_events * saved > cost:
             reason = f"auto: about {n_events:.1g} events, worth some {cost:.1f} s of compilation"
             return _specialised(reason, compiled, shape, chosen.lanes is not None)
     return chosen

@@ -95,6 +95,10 @@ def write_tape(
     first_constant : int
         The row where the constants begin. Behind them come the rows that the tape writes.
     """
+    if programs.operation.size == 0:  # most conditions, for each thread of each run
+        n, none = programs.start.size - 1, np.zeros(0, dtype=np.int64)
+        start = np.zeros(n + 2, dtype=np.int64)
+        return LaneTape(start, none, none, none, none, none, np.full(n, -1)), np.zeros(0), 0
     values = _Values()
     laws: list[dict[_Step, int]] = []
     results: list[int] = []

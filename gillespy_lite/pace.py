@@ -19,16 +19,17 @@ _EVENTS_AT_ONE_TIME = 1000
 
 # Between two looks at the clock, at Ctrl-C and at the timeout. A kernel call costs about 50 us.
 _SECONDS = 0.05
-_FIRST_BUDGET = 20_000
+_FIRST_BUDGET, _FIRST_BUDGET_IN_LANES = 20_000, 100_000  # some .4 ms
 _LEAST_BUDGET = 100
 
 
 class Pace:
     """Calls a kernel with a budget that takes about 50 ms; where it stops never changes a path."""
 
-    def __init__(self, n_reactions: int) -> None:
+    def __init__(self, n_reactions: int, *, in_lanes: bool = False) -> None:
+        first = _FIRST_BUDGET_IN_LANES if in_lanes else _FIRST_BUDGET
         # The methods that draw for every reaction cost in proportion to their number.
-        self._budget = max(_LEAST_BUDGET, _FIRST_BUDGET * 100 // max(100, n_reactions))
+        self._budget = max(_LEAST_BUDGET, first * 100 // max(100, n_reactions))
 
     def step(
         self,

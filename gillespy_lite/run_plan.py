@@ -38,7 +38,7 @@ from .jump_compilation import (
     enlarged_completions,
     enlarged_executions,
 )
-from .kernels.arrays import JumpWalker, Output, Request, Walker
+from .kernels.arrays import PAIR, JumpWalker, Output, Request, Walker
 from .kernels.jit import is_loaded, signatures
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
@@ -194,11 +194,12 @@ class RunPlan:
             self._load_kernel()
 
     def _load_kernel(self) -> None:
-        if self.engine.lanes is not None:
-            kernel, walker = self.engine.lane_kernel, self.lane_walker(np.zeros(1, dtype=np.int64))
+        lanes, kernel = self.engine.lanes, self.engine.lane_kernel
+        if lanes is not None:
             if not is_loaded(kernel):
                 _require_address_space(_NEXT_KERNEL)
-                kernel(self.engine.lanes, self.request, walker, self.output(0), 0, 0)
+                walker = self.lane_walker(np.zeros(1, dtype=np.int64))
+                kernel(lanes, self.request, walker, self.output(0), 0, 0)
             return
         if not is_loaded(self.kernel):
             _require_address_space(_NEXT_KERNEL)
@@ -317,10 +318,28 @@ def plan_run(
     )
     shape = RunShape(n_trajectories, bool(every_event), jumps is not None, condition)
 
-    def expected_events(engine: Engine) -> float:
+    def expected_events(engine: Engine, enough: float) -> float:
+        guess = n_trajectories * _events_at_first_rates(plan)
+        if 0.0 < _GUESSES_ARE_WITHIN * guess < enough:
+            return guess
         return n_trajectories * _events_of_one_path(replace(plan, engine=engine))
 
     return replace(plan, engine=choose_engine(engine, chosen, compiled, shape, expected_events))
+
+
+# A run is not looked into where so many times the events that the rates at its start suggest would
+# make no difference.
+_GUESSES_ARE_WITHIN = 100.0
+
+
+def _events_at_first_rates(plan: RunPlan) -> float:
+    """Return how many events a path would have if its rates stayed; 0 where it is not known."""
+    arrays, state = plan.arrays, plan.compiled.initial_state
+    if (arrays.form != PAIR).any():
+        return 0.0
+    second = state[arrays.second] - arrays.shift
+    total = float((arrays.coefficient * state[arrays.first] * second).sum())
+    return total * float(plan.times[-1] - plan.times[0])
 
 
 # Of a pilot: some 10 us for a single path, some 50 us for lanes.

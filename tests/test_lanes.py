@@ -502,10 +502,13 @@ def test_the_pilot_leaves_no_trace_in_results():
 @pytest.mark.parametrize("n", [1, 300])
 def test_a_pilot_counts_the_events_of_a_path(n):
     # 60 events in a unit of time, and a condition that ends the pilot's paths early.
-    counted = []
+    counted, guessed = [], []
 
     def count(engine, method, compiled, shape, expected_events):
-        counted.append(expected_events(choose_engine(engine, method, compiled, shape, None)))
+        chosen = choose_engine(engine, method, compiled, shape, None)
+        counted.append(expected_events(chosen, 1.0))
+        # Where even a hundred times what the first rates suggest would not do, nothing is run.
+        guessed.append(expected_events(chosen, 1e12))
         return Engine("table", "")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -516,6 +519,7 @@ def test_a_pilot_counts_the_events_of_a_path(n):
         gl.ensemble(network, [0, 0.5], n, rng=1, method="direct", engine=engine)
     assert counted[0] == pytest.approx(1200 * n, rel=0.15)
     assert counted[1] == pytest.approx(30 * n, rel=0.5)
+    assert guessed == [60 * 20 * n, 60 * 0.5 * n]
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
@@ -655,6 +659,8 @@ def test_a_pilot_records_nothing(monkeypatch):
     monkeypatch.setattr(
         RunPlan, "output", lambda plan, n, m=0: sizes.append(len(plan.species)) or usual(plan, n, m)
     )
-    gl.ensemble(BIRTH_DEATH, np.linspace(0, 1, 9), 40, rng=1)
+    # With a rate law, for which nothing is known before.
+    network = gl.Network.parse("species X\n0 => X @ 30\nX -> 0 @ 1")
+    gl.ensemble(network, np.linspace(0, 1, 9), 40, rng=1)
     assert sizes[0] == 0
     assert sizes[-1] == 1
