@@ -26,6 +26,7 @@ __all__ = [
     "compile_lanes",
     "compile_leap_lanes",
     "compile_martingale_lanes",
+    "lane_state",
     "lane_walker",
     "leap_walker",
     "martingale_walker",
@@ -225,25 +226,37 @@ class _Vectors:
         return taken
 
 
+def lane_state(lanes: LaneNetwork) -> np.ndarray:
+    """Return a state of lanes, flat, with the parameters of the first set and the constants."""
+    state = np.zeros(_n_rows(lanes) * LANES)
+    _fill_rows(lanes, state)
+    return state
+
+
+def _n_rows(lanes: LaneNetwork) -> int:
+    n_numbers = lanes.n_parameters + lanes.constants.size
+    return lanes.n_species + 1 + lanes.scaled.size + n_numbers + lanes.n_scratch
+
+
+def _fill_rows(lanes: LaneNetwork, state: np.ndarray) -> None:
+    numbers = np.concatenate([lanes.parameters[: lanes.n_parameters], lanes.constants])
+    first = (lanes.n_species + 1 + lanes.scaled.size) * LANES
+    state[first:][: numbers.size * LANES] = numbers.repeat(LANES)
+
+
 def lane_walker(
     lanes: LaneNetwork, request: Request, stack_depth: int, queue: np.ndarray
 ) -> LaneWalker:
     """Return a thread's own working arrays; `queue` is the counter of rows that threads share."""
     n_laws, n_padded = lanes.scaled.size, lanes.first.size
     first_parameter = lanes.n_species + 1 + n_laws
-    first_constant = first_parameter + lanes.n_parameters
-    n_rows = first_constant + lanes.constants.size + lanes.n_scratch
+    n_rows = _n_rows(lanes)
     condition, constants, n_more = write_tape(request.condition, first_parameter, n_rows)
-    n_vectors = n_rows + constants.size + n_more + 4 + 2 * n_padded + n_laws + 10
-    take = _Vectors(n_vectors).take
-    state = take(n_rows + constants.size + n_more)
-    # Parameters of the first set, until a lane has its own.
-    for row, numbers in (
-        (first_parameter, lanes.parameters[: lanes.n_parameters]),
-        (first_constant, lanes.constants),
-        (n_rows, constants),
-    ):
-        state[row * LANES :][: numbers.size * LANES] = numbers.repeat(LANES)
+    n_more += constants.size
+    take = _Vectors(n_rows + n_more + 4 + 2 * n_padded + n_laws + 10).take
+    state = take(n_rows + n_more)
+    _fill_rows(lanes, state)
+    state[n_rows * LANES :][: constants.size * LANES] = constants.repeat(LANES)
     return LaneWalker(
         queue=queue,
         counter=np.zeros(N_LANE_COUNTERS, dtype=np.int64),
@@ -263,7 +276,7 @@ def lane_walker(
         set=np.full(LANES, -1),
         coefficient=take(n_padded),
         factor=take(n_laws),
-        parameters=state[first_parameter * LANES : first_constant * LANES],
+        parameters=state[first_parameter * LANES :][: lanes.n_parameters * LANES],
         condition=condition,
         stack=take(),
         lane_state=np.ones(lanes.n_species + 1),

@@ -25,7 +25,7 @@ from .jit import apart, inlined, kernel
 from .lane_leaps import fill_poisson
 from .lane_random import next_words, random_exponential, random_uniform, random_uniform_inside
 from .lane_vectors import LANES, bits, everywhere, load, lowest_bit, select, store
-from .lanes import LARGEST_LANE_COUNT, LOOK, fill_laws
+from .lanes import LARGEST_LANE_COUNT, LOOK, fill_fixed, fill_laws
 from .leap_paths import (
     LeapPath,
     add_to_leap_path,
@@ -58,9 +58,7 @@ class ExactPairs(NamedTuple):
 
     counter: np.ndarray  # (N_PAIR_COUNTERS,) int64
     state: np.ndarray  # (n_rows * LANES,) float64, of the exact path
-    factor: np.ndarray  # as in `LeapPath`, and so are the next three
-    parameters: np.ndarray
-    stack: np.ndarray
+    factor: np.ndarray  # as in `LeapPath`
     lane_stack: np.ndarray
     coarser: LeapPath
     stream: np.ndarray  # (4 * LANES,) uint64
@@ -241,6 +239,8 @@ def run_exact_pairs(network, plan, walker, output, first_index, budget):
     if counter[_UNDER_WAY] == 0:
         counter[_UNDER_WAY] = 1
         alive = _NO_BITS
+        fill_fixed(far_network, far_walker)
+        fill_fixed(far_network, far_walker.coarser)
         for lane in range(LANES):
             # An idle lane holds a possible state, so that nothing it computes is a surprise.
             start_leap_path(network, plan, walker.coarser, lane)

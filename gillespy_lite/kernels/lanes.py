@@ -49,6 +49,7 @@ __all__ = [
     "LaneWalker",
     "attend",
     "begin",
+    "fill_fixed",
     "fill_laws",
     "find_hits",
     "finish_lane",
@@ -185,6 +186,12 @@ def law_values(network, walker, law):
         run_tape(tape, law, state, walker.lane_stack)
         weight = select(weight == 0.0, weight, weight * load(state, tape.result[law]))
     return weight
+
+
+@apart
+def fill_fixed(network, walker):
+    """Write what the laws take from parameters and constants alone, in all lanes."""
+    run_tape(network.tape, network.scaled.size, walker.state, walker.lane_stack)
 
 
 @apart
@@ -382,8 +389,9 @@ def _load_set(network, walker, lane, own):
     for k in range(n):
         walker.parameters[k * LANES + lane] = network.parameters[own * n + k]
     # For all lanes, though one is new: it is seldom.
-    for tape in (network.tape, walker.condition):
-        run_tape(tape, tape.result.size, walker.state, walker.lane_stack)
+    fill_fixed(network, walker)
+    condition = walker.condition
+    run_tape(condition, condition.result.size, walker.state, walker.lane_stack)
 
 
 @apart

@@ -18,6 +18,7 @@ from .jit import apart, inlined, kernel
 from .lane_leaps import fill_poisson
 from .lane_random import next_words, random_uniform_inside
 from .lane_vectors import LANES, absolute, load, select, store
+from .lanes import fill_fixed
 from .leap_paths import LeapPath, add_to_leap_path, fill_leap_rates, seed_lane, start_leap_path
 from .references import refer
 from .walking import ALL_DONE, BUDGET_SPENT, COMPLETE
@@ -46,6 +47,8 @@ class LeapPairs(NamedTuple):
 def _start_group(network, plan, walker, first_index):
     """Put all lanes at the start of the next rows."""
     row = walker.counter[_ROWS]
+    fill_fixed(network, walker.finer)
+    fill_fixed(network, walker.coarser)
     for lane in range(LANES):
         seed_lane(plan, walker, first_index + row + lane, lane)
         start_leap_path(network, plan, walker.finer, lane)

@@ -78,14 +78,12 @@ class PairOutput(NamedTuple):
 
 
 class LeapPath(NamedTuple):
-    """A leap path in each lane; the last four arrays are where `law_values` looks for them."""
+    """A leap path in each lane; `law_values` looks for the state and the last two arrays here."""
 
     counts: np.ndarray  # (n_species * LANES,) float64
     state: np.ndarray  # (n_rows * LANES,) float64, as in `LaneNetwork`; counts cut off at 0
     rate: np.ndarray  # (n_reactions * LANES,) float64, propensities
     factor: np.ndarray  # (n_laws * LANES,) float64, those of the network in every lane
-    parameters: np.ndarray  # (n_parameters * LANES,) float64
-    stack: np.ndarray  # ((depth + 1) * LANES,) float64
     lane_stack: np.ndarray  # (3,) float64
 
 

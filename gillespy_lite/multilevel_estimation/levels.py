@@ -14,7 +14,7 @@ from ..kernels.lane_vectors import LANES
 from ..kernels.lanes import LaneNetwork
 from ..kernels.leap_pairs import LeapPairs
 from ..kernels.leap_paths import N_PAIR_COUNTERS, LeapPath, LevelPlan, PairOutput
-from ..lane_compilation import compile_lanes
+from ..lane_compilation import compile_lanes, lane_state
 from ..randomness import stream_key
 from .outputs import Outputs
 
@@ -147,10 +147,8 @@ class Ladder:
         path = self._path()
         return ExactPairs(
             counter=counter,
-            state=np.zeros_like(path.state),
+            state=lane_state(self.lanes),
             factor=path.factor,
-            parameters=path.parameters,
-            stack=np.zeros_like(path.stack),
             lane_stack=np.zeros_like(path.lane_stack),
             coarser=path,
             stream=stream,
@@ -173,16 +171,12 @@ class Ladder:
         )
 
     def _path(self) -> LeapPath:
-        n_species, n_laws = self.lanes.n_species, self.lanes.scaled.size
-        depth = self.compiled.stack_depth
         return LeapPath(
-            counts=np.zeros(n_species * LANES),
-            state=np.zeros((n_species + 1 + n_laws) * LANES),
+            counts=np.zeros(self.lanes.n_species * LANES),
+            state=lane_state(self.lanes),
             rate=np.zeros(self.lanes.n_reactions * LANES),
             factor=np.repeat(self.lanes.factor, LANES),
-            parameters=np.repeat(self.lanes.parameters, LANES),
-            stack=np.zeros((depth + 1) * LANES),
-            lane_stack=np.zeros(max(depth, 3)),
+            lane_stack=np.zeros(3),
         )
 
     def rows_that_fit(self) -> int:
