@@ -337,9 +337,11 @@ def _events_at_first_rates(plan: RunPlan) -> float:
     arrays, state = plan.arrays, plan.compiled.initial_state
     if (arrays.form != PAIR).any():
         return 0.0
-    second = state[arrays.second] - arrays.shift
-    total = float((arrays.coefficient * state[arrays.first] * second).sum())
-    return total * float(plan.times[-1] - plan.times[0])
+    with np.errstate(over="ignore", invalid="ignore"):  # the run says what there is to say
+        second = state[arrays.second] - arrays.shift
+        total = float((arrays.coefficient * state[arrays.first] * second).sum())
+    found = total * float(plan.times[-1] - plan.times[0])
+    return found if math.isfinite(found) else 0.0
 
 
 # Of a pilot: some 10 us for a single path, some 50 us for lanes.

@@ -378,8 +378,10 @@ def test_the_time_limit_keeps_what_is_done_and_says_so():
         assert runs.stopped == "timeout"
         assert 0 < runs.precision.n <= len(runs) < runs.n_requested
         assert runs.precision["mean(P)"].lower <= MEAN <= runs.precision["mean(P)"].upper
+    # No path is through after one call of a kernel.
+    slow = gl.Network.parse("species P\n0 -> P @ 1e4\nP -> 0 @ 1")
     with pytest.warns(IncompleteWarning, match="before the first look"):
-        runs = run("mean(P) +/- 1%", max_time=0)
+        runs = gl.ensemble(slow, 50, until="mean(P) +/- 1%", max_time=0, rng=1)
     assert runs.precision.n == 0
     assert len(runs) < runs.n_requested
     assert math.isnan(runs.precision["mean(P)"].estimate)
