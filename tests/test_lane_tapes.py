@@ -133,3 +133,21 @@ def test_a_tape_computes_what_no_count_changes_once_and_its_rows_are_few():
     assert steps == [["^2", "+", "/"], ["*", "*", "+", "+", "-", "+", "/"], ["^2", "*"]]
     # K^2 and k*K^2, and never more than three values of a law at a time.
     assert lanes.n_scratch == 2 + 3
+
+
+def test_what_no_count_changes_follows_the_numbers_of_each_set():
+    network = gl.Network.parse("species X = 9\nparam a = 20\n0 => X @ a*3/(1 + X)\nX -> 0 @ 0.2")
+    how: dict[str, Any] = {"rng": 8, "method": "direct", "stop_when": "X > a/4 + 13"}
+    lanes, table = (
+        gl.ensemble(network, [0, 2, 5], 80, engine=engine, **how) for engine in ("lanes", "table")
+    )
+    assert np.array_equal(lanes.counts, table.counts)
+    assert np.array_equal(lanes.hitting_times, table.hitting_times, equal_nan=True)
+    assert 0 < np.isnan(lanes.hitting_times).sum() < 80
+    del how["stop_when"]
+    grid = {"a": [5.0, 20.0, 60.0]}
+    scans = [
+        gl.scan(network, grid, [0, 2, 5], 80, engine=engine, keep="paths", **how)
+        for engine in ("lanes", "table")
+    ]
+    assert np.array_equal(scans[0].counts, scans[1].counts)

@@ -95,6 +95,23 @@ def two_sample_pvalue(first, second):
 # ---- The laws of coupled paths -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "rung", [Rung(LEAP_PAIR, 16, 4), Rung(EXACT_PAIR, 0, 4)], ids=["leaps", "exact"]
+)
+def test_what_laws_take_from_constants_alone_is_there_in_both_paths(rung):
+    # 20*3 is worked out once for all lanes; 60 is a number.
+    found = [
+        paths(
+            gl.Network.parse(f"species X = 9\n0 => X @ {rate}/(1 + X)\nX -> 0 @ 0.2"),
+            [0.0, 2.0, 4.0], rung, 64,
+        )
+        for rate in ("(20*3)", "60")
+    ]  # fmt: skip
+    for one, other in zip(*(pair[:2] for pair in found), strict=True):
+        assert np.array_equal(one, other)
+        assert one.max() > 9
+
+
 @pytest.mark.statistical
 @pytest.mark.parametrize("text", [DIMERS, SCARCE, SWITCH], ids=["dimers", "scarce", "switch"])
 @pytest.mark.parametrize("steps", [4, 16])
