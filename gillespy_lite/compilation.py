@@ -7,6 +7,7 @@ rate law) is built once and kept in `Network.memo`, which relatives made by `wit
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +17,31 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import NetworkError
-from .kernels.arrays import CUSTOM, GENERAL, LONGEST_ROW, PAIR, ROW_HEAD, SCALED, ReactionArrays
+from .garbage import collection_paused
+from .kernels.arrays import CUSTOM, GENERAL, PAIR, SCALED, ReactionArrays
 from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
 from .kernels.rate_equations import RateEquations
-from .kernels.sum_tree import ARITY, DENSE_LIMIT, first_leaf
 from .mass_action import propensity_expression, rate_expression
-from .network import Network, Reaction
+from .network import Network
 from .operations import CONDITIONS
 from .rate_laws import Call, Expression, Number, Symbol
 from .reactions import Terms
+from .step_lists import (
+    ROW_WIDTH,
+    Lists,
+    Side,
+    changes_of,
+    dependent_lists,
+    lists_of,
+    packed_rows,
+    padded,
+    readers_of,
+    side_of,
+)
 
 __all__ = [
     "CompiledNetwork",
     "Steps",
-    "cache_aligned",
     "compile_expressions",
     "compile_network",
     "compile_rate_equations",
@@ -46,22 +58,8 @@ __all__ = [
     "state_places",
 ]
 
-# Lists of dependent reactions for every reaction may have this many entries in all; above, they are
-# kept for every species, and a reaction has those of the species that it changes. A network of
-# 58,276 reactions would otherwise need 64 million entries, 2 GB, and a minute to make them.
-_MOST_ENTRIES = 2_000_000
-
-# Reactions have rows from this number on, where their arrays outgrow the cache next to the
-# processor: a chain of 100,000 took 8 times as long per event as one of 1,000, with lists in a
-# dozen places. Rows are cache lines of 16 numbers, and up to four of them long.
-_FEWEST_ROWS = 512
-_ROW = 16
-
 # What jumps while its arguments change smoothly.
 _JUMPING = CONDITIONS | {"floor", "ceil"}
-
-# What a processor loads from memory at once, in doubles.
-_CACHE_LINE = 8
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -184,6 +182,10 @@ class _ProgramWriter:
             self._arguments.append(argument)
         self._start.append(len(self._operations))
 
+    def add_nothing(self, before: int) -> None:
+        """Append empty programs until the next one has the number `before`."""
+        self._start += [len(self._operations)] * (before + 1 - len(self._start))
+
     def _place_of(self, name: str) -> tuple[int, int]:
         states, parameters = state_places(self._network), parameter_places(self._network)
         if name in states:
@@ -229,21 +231,22 @@ class _QuickConstants(NamedTuple):
 
 
 def _quick_constants(
-    network: Network, constants: Sequence[tuple[int, Expression, float]]
+    network: Network, found: _Rates, reaction: IntArray, divisor: FloatArray
 ) -> _QuickConstants:
     places = parameter_places(network)
-    values, parameters, others = [], [], []
-    for k, (_, expression, _) in enumerate(constants):
-        values.append(expression.value if isinstance(expression, Number) else 0.0)
-        parameters.append(places[expression.name] if isinstance(expression, Symbol) else -1)
-        if not isinstance(expression, Number | Symbol):
-            others.append(k)
+    values = np.array([one.value if isinstance(one, Number) else 0.0 for one in found.rates])
+    # A symbol may name a species: then the reaction has a law, and is not among these.
+    parameters = _integers(
+        [places.get(one.name, -1) if isinstance(one, Symbol) else -1 for one in found.rates]
+    )
+    is_other = np.array([not isinstance(one, Number | Symbol) for one in found.rates], dtype=bool)
+    rate = found.of[reaction]
     return _QuickConstants(
-        _integers([reaction for reaction, _, _ in constants]),
-        np.array([divisor for _, _, divisor in constants], dtype=np.float64),
-        np.array(values, dtype=np.float64),
-        _integers(parameters),
-        tuple(others),
+        reaction,
+        divisor[reaction],
+        values[rate],
+        parameters[rate],
+        tuple(np.flatnonzero(is_other[rate]).tolist()),
     )
 
 
@@ -257,7 +260,8 @@ def compile_network(network: Network) -> CompiledNetwork:
     """
     structure = network.memo.get("structure")
     if structure is None:
-        structure = network.memo["structure"] = _build_structure(network)
+        with collection_paused():
+            structure = network.memo["structure"] = _build_structure(network)
     arrays: ReactionArrays = structure.arrays
     coefficient, law_factor = arrays.coefficient.copy(), arrays.law_factor.copy()
     reaction, value = _rate_constants(network, structure)
@@ -327,39 +331,9 @@ def _integers(values: Sequence[int]) -> IntArray:
     return np.array(values, dtype=np.int64)
 
 
-def _lists(lists: Iterable[Iterable[int]]) -> tuple[IntArray, IntArray]:
-    """Return (start, entries): list j is entries[start[j]:start[j + 1]]."""
-    start: list[int] = [0]
-    entries: list[int] = []
-    for one in lists:
-        entries.extend(one)
-        start.append(len(entries))
-    return _integers(start), _integers(entries)
-
-
 def _molecules(side: Terms) -> list[tuple[str, int]]:
     """Return the terms of a side that are whole, which are all that kernels of molecules see."""
     return [(name, count) for name, count in side if isinstance(count, int)]
-
-
-def _net_change(*signed_sides: tuple[int, Terms], index: dict[str, int]) -> dict[int, int]:
-    change: dict[int, int] = {}
-    for sign, side in signed_sides:
-        for name, count in _molecules(side):
-            change[index[name]] = change.get(index[name], 0) + sign * count
-    return {species: by for species, by in change.items() if by}
-
-
-def _initiation_and_completion(
-    reaction: Reaction, index: dict[str, int]
-) -> tuple[dict[int, int], dict[int, int]]:
-    # A reaction without a delay is all initiation.
-    taken, made = (-1, reaction.reactants), (1, reaction.products)
-    if reaction.delay is None:
-        return _net_change(taken, made, index=index), {}
-    if reaction.delay.consuming == "completion":
-        return {}, _net_change(taken, made, index=index)
-    return _net_change(taken, index=index), _net_change(made, index=index)
 
 
 def moving_variables(network: Network) -> tuple[int, ...]:
@@ -369,98 +343,124 @@ def moving_variables(network: Network) -> tuple[int, ...]:
     )
 
 
-def _build_structure(network: Network) -> _Structure:
-    index = {name: i for i, name in enumerate(network.state_names)}
-    n, none = network.n_reactions, len(network.state_names)
-    form = np.zeros(n, dtype=np.int64)
-    first, second = np.full(n, none), np.full(n, none)
-    shift, law_factor = np.zeros(n), np.zeros(n)
-    writer = _ProgramWriter(network)
-    constants: list[tuple[int, Expression, float]] = []
-    law_species: list[list[int]] = []
-    time_dependent: list[str] = []
-    real_sided: list[str] = []
-    moving = {"t", *(network.variable_names[i] for i in moving_variables(network))}
-    moves = np.zeros(n, dtype=np.int64)
-    for j, reaction in enumerate(network.reactions):
-        rate = network.expanded_rate(j)
-        symbols = rate.symbols()
-        moves[j] = not symbols.isdisjoint(moving)
-        if "t" in symbols:
-            time_dependent.append(label(network, j))
-        if any(
-            index[name] >= network.n_species or not isinstance(count, int)
-            for name, count in (*reaction.reactants, *reaction.products)
-        ):
-            real_sided.append(label(network, j))
-        custom = reaction.kind == "propensity"
-        divisor = 1.0
-        if not custom:
-            divisor = float(prod(factorial(count) for _, count in _molecules(reaction.reactants)))
-        if custom or "t" in symbols or not index.keys().isdisjoint(symbols):
-            form[j] = CUSTOM if custom else SCALED
-            law_factor[j] = 1.0 if custom else 1.0 / divisor
-            writer.add(rate)
-            law_species.append(sorted(index[name] for name in symbols if name in index))
-            continue
-        writer.add(None)
-        law_species.append([])
-        constants.append((j, rate, divisor))
-        molecules = [
-            index[name] for name, count in _molecules(reaction.reactants) for _ in range(count)
-        ]
-        if len(molecules) > 2:
-            form[j] = GENERAL
-        else:
-            form[j] = PAIR
-            first[j], second[j] = [*molecules, none, none][:2]
-            shift[j] = float(len(molecules) == 2 and molecules[0] == molecules[1])
+class _Rates(NamedTuple):
+    """The different rates of a network, without observables, and which one each reaction has."""
 
-    sides = [_molecules(r.reactants) for r in network.reactions]
-    reactants = [[index[name] for name, _ in side] for side in sides]
-    changes = [
-        _net_change((-1, r.reactants), (1, r.products), index=index) for r in network.reactions
-    ]
-    readers = _readers(none, reactants, law_species)
-    lists = _dependent_lists(form, readers, [*changes, {}], {n: list(range(n))})
-    order, own = _leaping_orders(network, index)
-    reactant_start, reactant = _lists(reactants)
-    padded = _padded_changes(changes, none)
-    change_start, change_species = _lists([species for species, _ in one] for one in padded)
-    law_species_start, law_species_entries = _lists(law_species)
+    rates: tuple[Expression, ...]
+    symbols: tuple[frozenset[str], ...]
+    of: IntArray  # (n_reactions,)
+
+
+def _rates(network: Network) -> _Rates:
+    # Networks that rules made have some hundred rates for ten thousands of reactions.
+    known: dict[int, int] = {}
+    rates: list[Expression] = []
+    of = []
+    for j in range(network.n_reactions):
+        rate = network.expanded_rate(j)
+        place = known.setdefault(id(rate), len(rates))
+        if place == len(rates):
+            rates.append(rate)
+        of.append(place)
+    return _Rates(tuple(rates), tuple(rate.symbols() for rate in rates), _integers(of))
+
+
+def _build_structure(network: Network) -> _Structure:
+    index = state_places(network)
+    reactions = network.reactions
+    n, none = network.n_reactions, len(network.state_names)
+    moving = {"t", *(network.variable_names[i] for i in moving_variables(network))}
+    found = _rates(network)
+    moves, timed, reads_state = (
+        np.array([not symbols.isdisjoint(names) for symbols in found.symbols], dtype=bool)[found.of]
+        for names in (moving, {"t"}, index.keys())
+    )
+    taken = side_of([one.reactants for one in reactions], index)
+    made = side_of([one.products for one in reactions], index)
+    is_real = ~(taken.is_whole & made.is_whole)
+    for side in (taken, made):
+        is_real[side.species.owners[side.species.entries >= network.n_species]] = True
+
+    custom = np.array([one.kind == "propensity" for one in reactions], dtype=bool)
+    is_law = custom | timed | reads_state
+    n_molecules = np.bincount(taken.species.owners, taken.molecules, minlength=n)
+    divisor = np.ones(n)
+    for j in np.unique(taken.species.owners[taken.molecules > 1]).tolist():
+        if not custom[j]:
+            divisor[j] = prod(factorial(count) for _, count in _molecules(reactions[j].reactants))
+    law_factor = np.where(is_law, np.where(custom, 1.0, 1.0 / divisor), 0.0)
+    form = np.where(custom, CUSTOM, SCALED)
+    form[~is_law] = np.where(n_molecules[~is_law] > 2, GENERAL, PAIR)
+    first, second = np.full(n, none), np.full(n, none)
+    is_pair = (form == PAIR)[taken.species.owners]
+    species, owner = taken.species.entries[is_pair], taken.species.owners[is_pair]
+    place, count = taken.species.places[is_pair], taken.molecules[is_pair]
+    first[owner[place == 0]] = species[place == 0]
+    second[owner[place == 1]] = species[place == 1]
+    second[owner[count == 2]] = species[count == 2]
+    shift = np.zeros(n)
+    shift[owner[count == 2]] = 1.0
+
+    writer = _ProgramWriter(network)
+    law_species: list[list[int]] = [[]] * n
+    for j in np.flatnonzero(is_law).tolist():
+        symbols = found.symbols[found.of[j]]
+        writer.add_nothing(before=j)
+        writer.add(found.rates[found.of[j]])
+        law_species[j] = sorted(index[name] for name in symbols if name in index)
+    writer.add_nothing(before=n)
+
+    steps = np.arange(n)
+    changes = changes_of(n, none, (-1, steps, taken), (1, steps, made))
+    law_lists = lists_of(law_species)
+    readers = readers_of(none, taken.species, law_lists)
+    # The step after the last reaction changes everything.
+    changed = Lists(np.append(changes.species.start, changes.by.size), changes.species.entries)
+    lists = dependent_lists(form, readers, changed, {n: steps})
+    order, own = _leaping_orders(network, taken)
+    filled = padded(changes, none)
     arrays = ReactionArrays(
         form=form,
         coefficient=np.zeros(n),
-        first=first.astype(np.int64),
-        second=second.astype(np.int64),
+        first=first,
+        second=second,
         shift=shift,
         law_factor=law_factor,
-        reactant_start=reactant_start,
-        reactant=reactant,
-        reactant_count=_integers([count for side in sides for _, count in side]),
-        change_start=change_start,
-        change_species=change_species,
-        change=_integers([by for one in padded for _, by in one]),
+        reactant_start=taken.species.start,
+        reactant=taken.species.entries,
+        reactant_count=taken.molecules,
+        change_start=filled.species.start,
+        change_species=filled.species.entries,
+        change=filled.by,
         **lists,
-        rows=_packed_rows(form, first, second, shift, changes, lists),
-        law_species_start=law_species_start,
-        law_species=law_species_entries,
+        rows=packed_rows(form, first, second, shift, changes, lists),
+        law_species_start=law_lists.start,
+        law_species=law_lists.entries,
         highest_order=order,
         highest_count=own,
-        moves=moves,
+        moves=moves.astype(np.int64),
         laws=writer.programs(),
         parameters=np.zeros(0),
     )
+    constant = np.flatnonzero(~is_law)
     return _Structure(
         arrays=arrays,
-        constants=tuple(constants),
-        quick=_quick_constants(network, constants),
-        stack_depth=writer.depth,
-        time_dependent=tuple(time_dependent),
-        delayed=tuple(
-            label(network, j) for j, one in enumerate(network.reactions) if one.delay is not None
+        constants=tuple(
+            (j, found.rates[k], by)
+            for j, k, by in zip(
+                constant.tolist(),
+                found.of[constant].tolist(),
+                divisor[constant].tolist(),
+                strict=True,
+            )
         ),
-        real_sided=tuple(real_sided),
+        quick=_quick_constants(network, found, constant, divisor),
+        stack_depth=writer.depth,
+        time_dependent=tuple(label(network, j) for j in np.flatnonzero(timed).tolist()),
+        delayed=tuple(
+            label(network, j) for j, one in enumerate(reactions) if one.delay is not None
+        ),
+        real_sided=tuple(label(network, j) for j in np.flatnonzero(is_real).tolist()),
     )
 
 
@@ -485,167 +485,71 @@ def compile_steps(compiled: CompiledNetwork) -> Steps:
 def _build_steps(
     network: Network, arrays: ReactionArrays
 ) -> tuple[dict[str, np.ndarray], tuple[frozenset[int], ...]]:
-    index = {name: i for i, name in enumerate(network.state_names)}
     n, n_states = network.n_reactions, len(network.state_names)
-    steps = [_initiation_and_completion(one, index) for one in network.reactions]
-    initiations, completions = [one for one, _ in steps], [one for _, one in steps]
-    changes: list[dict[int, int]] = [*initiations, {}, {}, *completions, {}]
-
-    def entries(start: IntArray, flat: IntArray) -> list[list[int]]:
-        return [flat[start[j] : start[j + 1]].tolist() for j in range(n)]
-
-    readers = _readers(
-        n_states,
-        entries(arrays.reactant_start, arrays.reactant),
-        entries(arrays.law_species_start, arrays.law_species),
+    index = state_places(network)
+    # A reaction's initiation is step j, its completion step n + 2 + j; without a delay it is all
+    # initiation. Step n changes everything, n + 1 what moves, and the last one nothing.
+    initiation, completion = np.arange(n), n + 2 + np.arange(n)
+    late = np.array([one.delay is not None for one in network.reactions], dtype=bool)
+    takes_late = np.array(
+        [
+            one.delay is not None and one.delay.consuming == "completion"
+            for one in network.reactions
+        ],
+        dtype=bool,
     )
-    everything, moving = list(range(n)), np.flatnonzero(arrays.moves).tolist()
-    padded = _padded_changes(changes, n_states)
-    change_start, change_species = _lists([species for species, _ in one] for one in padded)
+    changes = changes_of(
+        2 * n + 3,
+        n_states,
+        (
+            -1,
+            np.where(takes_late, completion, initiation),
+            side_of([one.reactants for one in network.reactions], index),
+        ),
+        (
+            1,
+            np.where(late, completion, initiation),
+            side_of([one.products for one in network.reactions], index),
+        ),
+    )
+    readers = readers_of(
+        n_states,
+        Lists(arrays.reactant_start, arrays.reactant),
+        Lists(arrays.law_species_start, arrays.law_species),
+    )
+    given = {n: initiation, n + 1: np.flatnonzero(arrays.moves)}
+    filled = padded(changes, n_states)
     lists: dict[str, np.ndarray] = {
-        **_dependent_lists(arrays.form, readers, changes, {n: everything, n + 1: moving}),
-        "change_start": change_start,
-        "change_species": change_species,
-        "change": _integers([by for one in padded for _, by in one]),
-        "rows": np.zeros((0, _ROW), dtype=np.int32),  # there are more steps than reactions
+        **dependent_lists(arrays.form, readers, changes.species, given),
+        "change_start": filled.species.start,
+        "change_species": filled.species.entries,
+        "change": filled.by,
+        # There are more steps than reactions.
+        "rows": np.zeros((0, ROW_WIDTH), dtype=np.int32),
     }
-    return lists, tuple(frozenset(one) for one in changes)
+    start, species = changes.species.start.tolist(), changes.species.entries.tolist()
+    return lists, tuple(frozenset(species[a:b]) for a, b in itertools.pairwise(start))
 
 
-def _padded_changes(changes: list[dict[int, int]], none: int) -> list[list[tuple[int, int]]]:
-    # Lists of one length let the processor foresee the end of the loop over them: an event of
-    # Vilar's oscillator takes 15 % less time, one of Michaelis-Menten the same. The padding changes
-    # the state's last entry by 0.
-    longest = max(map(len, changes), default=0)
-    length = longest if longest <= 4 else 0
-    return [[*one.items(), *[(none, 0)] * (length - len(one))] for one in changes]
-
-
-def _readers(
-    n_states: int, reactants: list[list[int]], law_species: list[list[int]]
-) -> list[list[int]]:
-    """For each species and variable, the reactions whose propensity depends on it, in order."""
-    readers: list[list[int]] = [[] for _ in range(n_states)]
-    for j, read in enumerate(zip(reactants, law_species, strict=True)):
-        for species in {*read[0], *read[1]}:
-            readers[species].append(j)
-    return readers
-
-
-def _dependent_lists(
-    form: IntArray,
-    readers: list[list[int]],
-    changes: Sequence[Mapping[int, int]],
-    given: Mapping[int, list[int]],
-) -> dict[str, IntArray]:
-    """Return the lists of reactions whose propensities each step changes, for `ReactionArrays`.
-
-    `changes` says what each step changes, `given` the lists of steps that change something else.
-    """
-    n_entries = sum(len(readers[species]) for one in changes for species in one)
-    if n_entries <= _MOST_ENTRIES or form.size <= DENSE_LIMIT:
-        lists = [
-            given.get(step, sorted(set().union(*(readers[species] for species in one))))
-            for step, one in enumerate(changes)
-        ]
-        parts = [[step] for step in range(len(changes))]
-    else:
-        lists = [*readers, *given.values()]
-        place = {step: len(readers) + i for i, step in enumerate(given)}
-        parts = [
-            [place[step]] if step in place else [species for species in one if readers[species]]
-            for step, one in enumerate(changes)
-        ]
-    part_start, part = _lists(parts)
-    dependent_start, dependent = _lists(lists)
-    law_start, law_dependent = _lists([k for k in one if form[k] != PAIR] for one in lists)
-    node_start, node = _lists(_tree_nodes(form.size, lists))
-    return {
-        "part_start": part_start,
-        "part": part,
-        "dependent_start": dependent_start,
-        "dependent": dependent,
-        "law_dependent_start": law_start,
-        "law_dependent": law_dependent,
-        "node_start": node_start,
-        "node": node,
-    }
-
-
-def _tree_nodes(n_reactions: int, dependents: list[list[int]]) -> Iterable[list[int]]:
-    """For each list of reactions, the inner nodes above them, children before parents."""
-    offset = first_leaf(n_reactions)
-    for one in dependents:
-        nodes: set[int] = set()
-        level = {(offset + j - 1) // ARITY for j in one}
-        while level:
-            nodes |= level
-            level = {(node - 1) // ARITY for node in level if node > 0}
-        yield sorted(nodes, reverse=True)
-
-
-def cache_aligned(size: int) -> FloatArray:
-    """Return zeros, (size,) float64, from the start of a cache line on.
-
-    NumPy begins anywhere, and then every row of one line stands in two.
-    """
-    room = np.zeros(size + _CACHE_LINE)
-    skipped = -room.ctypes.data % 64 // 8
-    return room[skipped : skipped + size]
-
-
-def _packed_rows(
-    form: IntArray,
-    first: IntArray,
-    second: IntArray,
-    shift: FloatArray,
-    changes: list[dict[int, int]],
-    lists: dict[str, IntArray],
-) -> np.ndarray:
-    """Return the rows of `ReactionArrays`, none where they are of no use or too long."""
-    n = form.size
-    none = np.zeros((0, _ROW), dtype=np.int32)
-    if n < _FEWEST_ROWS or (form != PAIR).any():
-        return none
-    if not np.array_equal(lists["part"], np.arange(n + 1)):
-        return none  # lists are kept by species
-    start, dependent = lists["dependent_start"], lists["dependent"]
-    n_dependents = np.diff(start)[:n]
-    n_changes = _integers([len(one) for one in changes])
-    length = ROW_HEAD + n_dependents + 2 * n_changes
-    if length.max() > LONGEST_ROW:
-        return none
-    width = -(-int(length.max()) // _ROW) * _ROW
-    rows = cache_aligned(n * width // 2).view(np.int32).reshape(n, width)
-    rows[:, :ROW_HEAD] = np.stack([first, second, shift, n_dependents, n_changes], axis=1)
-    owner = np.repeat(np.arange(n), n_dependents)
-    place = np.arange(owner.size) - start[owner]
-    rows[owner, ROW_HEAD + place] = dependent[: owner.size]
-    owner = np.repeat(np.arange(n), n_changes)
-    place = np.arange(owner.size) - (np.cumsum(n_changes) - n_changes)[owner]
-    place = ROW_HEAD + n_dependents[owner] + 2 * place
-    rows[owner, place] = [species for one in changes for species in one]
-    rows[owner, place + 1] = [by for one in changes for by in one.values()]
-    return rows
-
-
-def _leaping_orders(network: Network, index: dict[str, int]) -> tuple[IntArray, IntArray]:
-    order = np.zeros(network.n_species, dtype=np.int64)
-    own = np.zeros(network.n_species, dtype=np.int64)
-    for reaction in network.reactions:
-        # A law says itself how steep it is, but not that it ends where a reactant runs out: its
-        # reactants count as those of a first-order reaction, so that no leap passes over that.
-        custom = reaction.kind == "propensity"
-        taken = [
-            (name, count)
-            for name, count in _molecules(reaction.reactants)
-            if index[name] < network.n_species
-        ]
-        molecules = 1 if custom else sum(count for _, count in taken)
-        for name, count in taken:
-            i, own_count = index[name], 1 if custom else count
-            order[i], own[i] = max((order[i], own[i]), (molecules, own_count))
-    return order, own
+def _leaping_orders(network: Network, taken: Side) -> tuple[IntArray, IntArray]:
+    """Return the highest order in which each species reacts, and its own count there."""
+    n = network.n_species
+    # A law says itself how steep it is, but not that it ends where a reactant runs out: its
+    # reactants count as those of a first-order reaction, so that no leap passes over that.
+    custom = np.array([one.kind == "propensity" for one in network.reactions], dtype=bool)
+    is_species = taken.species.entries < n
+    owner, species = taken.species.owners[is_species], taken.species.entries[is_species]
+    count = taken.molecules[is_species]
+    order = np.bincount(owner, count, minlength=network.n_reactions).astype(np.int64)
+    order[custom] = 1
+    count = np.where(custom[owner], 1, count)
+    # The largest pair: first by the order, then by the count.
+    base = int(count.max(initial=0)) + 1
+    largest = np.zeros(n, dtype=np.int64)
+    pair = order[owner] * base + count
+    ascending = np.argsort(pair)
+    largest[species[ascending]] = pair[ascending]  # of several, the last one stays
+    return largest // base, largest % base
 
 
 def jumping_parts(rates: Iterable[Expression], names: Collection[str]) -> list[Expression]:
@@ -787,15 +691,15 @@ def _build_rate_equations(
         needed.append([])
         laws.add(rule)
         add_slopes(network.n_reactions + i, rule, rule.symbols())
-    needed_start, needed_entries = _lists(needed)
+    needed_lists = lists_of(needed)
     return _RateEquationStructure(
         RateEquations(
             coefficient=np.zeros(0),
             first=arrays.first,
             second=arrays.second,
             laws=laws.programs(),
-            needed_start=needed_start,
-            needed=needed_entries,
+            needed_start=needed_lists.start,
+            needed=needed_lists.entries,
             slope_rate=_integers(slope_rate),
             slope_state=_integers(slope_state),
             slopes=slopes.programs(),

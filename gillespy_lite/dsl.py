@@ -56,6 +56,7 @@ from .dsl_events import (
 from .dsl_expressions import MAX_LINE, Line, parse_expression
 from .dsl_lexer import Token
 from .errors import ParseError
+from .garbage import collection_paused
 from .network import (
     MAX_COEFFICIENT,
     Compartment,
@@ -126,7 +127,8 @@ def parse_network(text: str, source: str = "<text>") -> Network:
             f"the text of a network must be a string, not {type(text).__name__}; "
             "to read a file, call Network.read(path)"
         )
-    return _Reader(text, source).network()
+    with collection_paused():
+        return _Reader(text, source).network()
 
 
 def read_network(path: str | os.PathLike[str]) -> Network:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import CompiledNetwork, cache_aligned
-from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request
+from .compilation import CompiledNetwork
+from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request, cache_aligned
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
 from .kernels.lane_vectors import LANES

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import CompiledNetwork, cache_aligned, compile_expressions
+from .compilation import CompiledNetwork, compile_expressions
 from .interruption import interrupts_kept
-from .kernels.arrays import Output, Request, Walker
+from .kernels.arrays import Output, Request, Walker, cache_aligned
 from .kernels.walking import N_BUFFERED, N_CLOCKS, N_COUNTERS
 from .methods import Rejection
 from .randomness import stream_key

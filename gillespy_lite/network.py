@@ -103,6 +103,7 @@ class _Structure:
     __slots__ = (
         "compartments",
         "declared",
+        "defined",
         "definitions",
         "events",
         "expanded_rates",
@@ -148,7 +149,8 @@ class _Structure:
         self.declared = frozenset(
             (*species_names, *variable_names, *parameter_names, *self.observable_names)
         )
-        self.definitions: dict[str, Expression] = {}  # filled by `define`, when first needed
+        self.defined = frozenset((*self.observable_names, *(CONSTANTS.keys() - self.declared)))
+        self.definitions: dict[str, Expression] = {}  # of these; filled by `define` when needed
         self.expanded_rates: dict[int, Expression] = {}
         self.expanded_variable_rates: dict[int, Expression] = {}
         self.memo: dict[Any, Any] = {}  # other modules' results
@@ -843,8 +845,6 @@ class Network:
         """
         tree = as_expression(expression)
         structure = self._structure
-        if not structure.definitions:
-            structure.define()
         words = tree.symbols()
         for word in sorted(words):
             if word not in structure.declared and word != "t" and word not in CONSTANTS:
@@ -852,9 +852,11 @@ class Network:
                 raise NetworkError(
                     f"{shown(str(tree))} uses the unknown name {shown(word)}{advice}"
                 )
-        used = words & structure.definitions.keys()
+        used = words & structure.defined
         if not used:
             return tree
+        if not structure.definitions:
+            structure.define()
         return tree.substitute({word: structure.definitions[word] for word in used})
 
     def expanded_rate(self, index: int) -> Expression:
@@ -871,10 +873,12 @@ class Network:
             In terms of species, variables, parameters and `t` alone. For mass action the rate
             constant, without the product over the reactants.
         """
-        rates = self._structure.expanded_rates
-        if index not in rates:
-            rates[index] = self.expanded(self.reactions[index].rate)
-        return rates[index]
+        # By identity: where rules made the reactions, thousands share a rate.
+        rates, rate = self._structure.expanded_rates, self.reactions[index].rate
+        expanded = rates.get(id(rate))
+        if expanded is None:
+            expanded = rates[id(rate)] = self.expanded(rate)
+        return expanded
 
     def expanded_variable_rate(self, index: int) -> Expression:
         """Return the time derivative of one variable, as far as it is no constant times a rate.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,13 +25,15 @@ from .expression_display import number_text
 from .expressions import MAX_NESTING, MAX_NODES, Call, Expression, Number, Symbol
 from .names import CONSTANTS, did_you_mean, shown
 from .operations import OPERATIONS
-from .reactions import DELAY_LAWS, Reaction
+from .reactions import DELAY_LAWS, Coefficient, Reaction, Terms
 
 __all__ = ["MAX_MASS_ACTION", "Problem", "find_problem"]
 
 # Molecules that one mass-action event may take. The propensity c C(x, n) has n! in it, which is
 # beyond a double from 171 molecules on, and no collision takes 100.
 MAX_MASS_ACTION = 100
+
+_Item = TypeVar("_Item")
 
 
 class Problem(NamedTuple):
@@ -281,27 +283,19 @@ def _check_observables(names: _Names, observables: Sequence[Observable]) -> Iter
 
 def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[Problem]:
     allowed = {**names.declared, "t": ("", 0)}
+    # By identity: what is read from files of ten thousands of reactions shares sides and rates.
+    fine: set[int] = set()
     for index, reaction in enumerate(reactions):
-        for name, count in (*reaction.reactants, *reaction.products):
-            declared = names.declared.get(name)
-            if declared is None:
-                label = _reaction_label(index, reaction)
-                message = names.unknown(label, name, on_side=True)
-                yield Problem(message, "reaction", index, name)
-            elif declared[0] not in ("species", "variable"):
-                label = _reaction_label(index, reaction)
-                message = (
-                    f"{name!r} is {_ARTICLE[declared[0]]}; only species react, and variables under "
-                    f"the rate equations ({label})"
-                )
-                yield Problem(message, "reaction", index, name, see=declared)
-            elif not isinstance(count, int):
-                yield from _check_coefficient(names, index, reaction, name, count)
-        word = names.first_outside(reaction.rate, allowed)
-        if word is not None:
-            message = names.unknown(f"the rate of {_reaction_label(index, reaction)}", word)
-            yield Problem(message, "reaction", index, word)
-        if reaction.kind == "mass_action":
+        for side in (reaction.reactants, reaction.products):
+            if id(side) not in fine and _is_plain(names, side):
+                fine.add(id(side))
+            if id(side) not in fine:
+                for name, count in side:
+                    yield from _check_term(names, index, reaction, name, count)
+        if id(reaction.rate) not in fine:
+            yield from _check_rate(names, index, reaction, allowed)
+            fine.add(id(reaction.rate))
+        if reaction.kind == "mass_action" and id(reaction.reactants) not in fine:
             # Coefficients that are not whole were refused above.
             n_taken = sum(count for _, count in reaction.reactants if isinstance(count, int))
             if n_taken > MAX_MASS_ACTION:
@@ -317,17 +311,56 @@ def _check_reactions(names: _Names, reactions: Sequence[Reaction]) -> Iterator[P
                 yield from _check_expression(
                     names, argument, allowed, owner, ("reaction", index), "delay"
                 )
-        constant = _constant(reaction.rate)
-        if constant is not None and constant < 0.0:
-            message = (
-                f"the rate of {_reaction_label(index, reaction)} is {number_text(constant)}; "
-                "a rate cannot be negative"
-            )
-            yield Problem(message, "reaction", index)
-        culprit = _infinite_part(reaction.rate)
-        if culprit is not None:
-            message = f"in the rate of {_reaction_label(index, reaction)}, {culprit}"
-            yield Problem(message, "reaction", index)
+
+
+def _is_plain(names: _Names, side: Terms) -> bool:
+    """Whether a side has no fault in any reaction: whole numbers, not many, of what may react."""
+    n_molecules = 0
+    for name, count in side:
+        kind, _ = names.declared.get(name, ("", 0))
+        if not isinstance(count, int) or kind not in ("species", "variable"):
+            return False
+        n_molecules += count
+    return n_molecules <= MAX_MASS_ACTION
+
+
+def _check_term(
+    names: _Names, index: int, reaction: Reaction, name: str, count: Coefficient
+) -> Iterator[Problem]:
+    declared = names.declared.get(name)
+    if declared is None:
+        label = _reaction_label(index, reaction)
+        message = names.unknown(label, name, on_side=True)
+        yield Problem(message, "reaction", index, name)
+    elif declared[0] not in ("species", "variable"):
+        label = _reaction_label(index, reaction)
+        message = (
+            f"{name!r} is {_ARTICLE[declared[0]]}; only species react, and variables under "
+            f"the rate equations ({label})"
+        )
+        yield Problem(message, "reaction", index, name, see=declared)
+    elif not isinstance(count, int):
+        yield from _check_coefficient(names, index, reaction, name, count)
+
+
+def _check_rate(
+    names: _Names, index: int, reaction: Reaction, allowed: Mapping[str, object]
+) -> Iterator[Problem]:
+    word = names.first_outside(reaction.rate, allowed)
+    if word is not None:
+        message = names.unknown(f"the rate of {_reaction_label(index, reaction)}", word)
+        yield Problem(message, "reaction", index, word)
+    constant = _constant(reaction.rate)
+    if constant is not None and constant < 0.0:
+        message = (
+            f"the rate of {_reaction_label(index, reaction)} is {number_text(constant)}; "
+            "a rate cannot be negative"
+        )
+        yield Problem(message, "reaction", index)
+    culprit = _infinite_part(reaction.rate)
+    if culprit is not None:
+        message = f"in the rate of {_reaction_label(index, reaction)}, {culprit}"
+        yield Problem(message, "reaction", index)
 
 
 def _check_coefficient(
@@ -603,14 +636,25 @@ def _check_sizes(
         *(("parameter", index, item.value) for index, item in enumerate(parameters)),
         *(("species", index, item.initial) for index, item in enumerate(species)),
         *(("observable", index, item.expression) for index, item in enumerate(observables)),
-        *(("reaction", index, item.rate) for index, item in enumerate(reactions)),
+        *(
+            ("reaction", index, rate)
+            for index, rate in _first_uses(item.rate for item in reactions)
+        ),
         *(("variable", index, item.initial) for index, item in enumerate(variables)),
         *(("rule", index, item.rate) for index, item in enumerate(rules)),
         *(("event", index, one) for index, item in enumerate(events) for one in item.expressions()),
         *(
+            ("reaction", place // 2, count)
+            for place, side in _first_uses(
+                side for item in reactions for side in (item.reactants, item.products)
+            )
+            for _, count in side
+        ),
+        *(
             ("reaction", index, one)
             for index, item in enumerate(reactions)
-            for one in _further_expressions(item)
+            if item.delay is not None
+            for one in item.delay.arguments
         ),
     ]
     # Counted before anything is put in: 60 observables that each square the one before them
@@ -640,13 +684,13 @@ def _check_sizes(
             extra[observables[index].name] = size - 1
 
 
-def _further_expressions(reaction: Reaction) -> Iterator[Expression]:
-    """Give the expressions of a reaction besides its rate."""
-    for _, count in (*reaction.reactants, *reaction.products):
-        if isinstance(count, Expression):
-            yield count
-    if reaction.delay is not None:
-        yield from reaction.delay.arguments
+def _first_uses(items: Iterable[_Item]) -> Iterator[tuple[int, _Item]]:
+    """Give the items with their places, each object once."""
+    seen: set[int] = set()
+    for place, item in enumerate(items):
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield place, item
 
 
 def _check_values(

@@ -32,8 +32,10 @@ __all__ = [
     "Reaction",
     "ReversibleReaction",
     "Terms",
+    "mass_action_of",
     "nothing",
     "propensity",
+    "side_terms",
     "side_text",
 ]
 
@@ -98,7 +100,7 @@ def propensity(expression: Operand | float) -> Propensity:
     return Propensity(as_expression(expression))
 
 
-def _side_terms(side: object) -> Terms:
+def side_terms(side: object) -> Terms:
     """Return a side of a reaction as (species name, count) in order of first appearance."""
     if isinstance(side, Nothing):
         return ()
@@ -197,7 +199,7 @@ class RatedSide:
         """Put further products before these."""
         if isinstance(other, RatedSide):
             return NotImplemented
-        return RatedSide(_merged([*_side_terms(other), *self.terms]), self.rates)
+        return RatedSide(_merged([*side_terms(other), *self.terms]), self.rates)
 
     def __rshift__(self, other: object) -> NoReturn:
         """Refuse a rate on the left."""
@@ -207,7 +209,7 @@ class RatedSide:
         """Build a reaction."""
         if isinstance(reactants, RatedSide):
             return NotImplemented
-        terms = _side_terms(reactants)
+        terms = side_terms(reactants)
         if len(self.rates) != 1:
             raise NetworkError(
                 "a reaction written >> has one rate; a reversible one is written "
@@ -219,7 +221,7 @@ class RatedSide:
         """Build a reversible reaction."""
         if isinstance(reactants, RatedSide):
             return NotImplemented
-        terms = _side_terms(reactants)
+        terms = side_terms(reactants)
         if len(self.rates) != 2 or any(isinstance(rate, Propensity) for rate in self.rates):
             raise NetworkError(
                 "a reaction written | is reversible and has two mass-action rates: "
@@ -296,7 +298,7 @@ def _attach_rate(side: Any, rate: Any) -> RatedSide:
             "the whole network as text and call Network.parse"
         )
     return RatedSide(
-        _side_terms(side),
+        side_terms(side),
         tuple(law if isinstance(law, Propensity) else as_expression(law) for law in rates),
     )
 
@@ -451,8 +453,8 @@ class Reaction:
             )
         if delay is not None and not isinstance(delay, Delay):
             delay = Delay("fixed", delay)
-        object.__setattr__(self, "reactants", _side_terms(reactants))
-        object.__setattr__(self, "products", _side_terms(products))
+        object.__setattr__(self, "reactants", side_terms(reactants))
+        object.__setattr__(self, "products", side_terms(products))
         object.__setattr__(self, "rate", as_expression(rate))
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "name", checked_name(name, "reaction") if name else "")
@@ -491,6 +493,19 @@ class Reaction:
     def __bool__(self) -> bool:
         """Refuse: a chain such as ``A >> B @ k > C`` is a slip."""
         raise TypeError("a reaction has no truth value")
+
+
+def mass_action_of(reactants: Terms, products: Terms, rate: Expression) -> Reaction:
+    """Return a reaction of sides that come from `side_terms`, which are not looked at again.
+
+    For files of many thousand reactions, whose sides repeat.
+    """
+    reaction = object.__new__(Reaction)
+    given = {"reactants": reactants, "products": products, "rate": rate}
+    usual = {"kind": "mass_action", "name": "", "delay": None, "limited": True}
+    for name, value in (*given.items(), *usual.items()):
+        object.__setattr__(reaction, name, value)
+    return reaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import numpy as np
 
 from .compilation import (
     CompiledNetwork,
-    cache_aligned,
     compile_expressions,
     compile_network,
     label,
@@ -38,7 +37,7 @@ from .jump_compilation import (
     enlarged_completions,
     enlarged_executions,
 )
-from .kernels.arrays import PAIR, JumpWalker, Output, Request, Walker
+from .kernels.arrays import PAIR, JumpWalker, Output, Request, Walker, cache_aligned
 from .kernels.jit import is_loaded, signatures
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker

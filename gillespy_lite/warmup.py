@@ -22,6 +22,7 @@ from .simulation import simulate
 __all__ = ["Warmed", "warm_up"]
 
 _MASS_ACTION = "species A = 3, B\n0 -> A @ 1\n2 A <-> B @ 1, 1\nA -> 0 @ 1"
+_THREE_MOLECULES = "species A = 3\n3 A -> 0 @ 1\n0 -> A @ 1"
 _RATE_LAWS = "species A = 3\n0 => A @ 1/(1 + A)\nA -> 0 @ 1"
 _MOVING = "species A = 3\n0 -> A @ 1 + t\nA -> 0 @ 1"
 
@@ -52,6 +53,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         if name == "direct":
             yield "direct: small mass-action networks", small_ensemble(_MASS_ACTION, name)
             yield "direct: ensembles in lanes", small_ensemble(_MASS_ACTION, name, engine="lanes")
+            if everything:
+                yield "direct: three molecules", small_ensemble(_THREE_MOLECULES, name)
         if name == "tau_leaping":
             yield f"{name}: ensembles in lanes", small_ensemble(_RATE_LAWS, name, engine="lanes")
         yield f"{name}: other networks", small_ensemble(_RATE_LAWS, name)

@@ -23,7 +23,7 @@ PACKAGE = Path(gillespy_lite.__file__).parent
 # Layers from the bottom; a module may import those of lower layers and those before it in its own.
 # A package counts as one module here; within it, imports must not go in circles.
 LAYERS = [
-    ["version", "errors"],
+    ["version", "errors", "garbage"],
     [
         *["operations", "names", "expressions", "expression_display", "derivatives"],
         *["sympy_conversion", "rate_laws", "declarations", "events", "reactions"],
@@ -34,6 +34,7 @@ LAYERS = [
     ["dsl_lexer", "dsl_expressions", "dsl_events", "dsl", "formats", "kernels"],
     [
         "methods",
+        "step_lists",
         "compilation",
         "lane_tapes",
         "lane_compilation",

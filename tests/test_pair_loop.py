@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 import gillespy_lite as gl
-from gillespy_lite.kernels.pair_loop import MOST_SPECIES, run_direct_pairs
+from gillespy_lite.kernels.pair_loop import (
+    MOST_SPECIES,
+    run_direct_pairs,
+    run_direct_triples,
+)
 from gillespy_lite.kernels.sum_tree import DENSE_LIMIT
 from gillespy_lite.kernels.walking import (
     ALL_DONE,
@@ -29,8 +33,10 @@ from gillespy_lite.run_plan import RunPlan, plan_run
 ALL_AT_ONCE = 10**12
 
 
-def random_network(seed: int, n_species: int, n_reactions: int) -> gl.Network:
-    """Return a network of every kind of mass action with at most two molecules."""
+def random_network(
+    seed: int, n_species: int, n_reactions: int, *, triples: bool = False
+) -> gl.Network:
+    """Return a network of every kind of mass action with at most two molecules, or three."""
     rng = np.random.default_rng(seed)
     names = [f"S{i}" for i in range(n_species)]
 
@@ -41,6 +47,12 @@ def random_network(seed: int, n_species: int, n_reactions: int) -> gl.Network:
     lines = [f"species {', '.join(f'{name} = {rng.integers(0, 40)}' for name in names)}"]
     # Nothing grows without end: what makes two of one is slow, and everything decays.
     lines += [f"{side(2)} -> {side(1)} @ {rng.uniform(0.01, 0.2):.3f}" for _ in range(n_reactions)]
+    for i in range(max(1, n_reactions // 4) if triples else 0):
+        one, other, third = rng.choice(names, size=3)
+        taken = [f"3 {one}", f"2 {one} + {other}", f"{one} + 2 {other}"][i % 3]
+        if n_species > 2 and i % 2:
+            taken = f"{one} + {other} + {third}"
+        lines.append(f"{taken} -> {side(1)} @ {rng.uniform(0.001, 0.02):.4f}")
     lines += [f"observe total = {' + '.join(names)}"]
     return gl.Network.parse("\n".join(lines))
 
@@ -111,13 +123,17 @@ RUNS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_the_loop_for_small_networks_repeats_the_general_one(size, run):
+@pytest.mark.parametrize("kernel", [run_direct_pairs, run_direct_triples], ids=["pairs", "triples"])
+def test_the_loop_for_small_networks_repeats_the_general_one(kernel, size, run):
     options = dict(RUNS[run])
     driving = {key: options.pop(key) for key in ("n_rows", "budget") if key in options}
-    one = plan(random_network(sum(size), *size), **options)
-    assert one.kernel is run_direct_pairs
+    triples = kernel is run_direct_triples
+    if triples:
+        size = size[0], size[1] * 4 // 5  # reactions of three molecules come on top
+    one = plan(random_network(sum(size), *size, triples=triples), **options)
+    assert one.kernel is kernel
     expected = drive(run_direct, one, **driving)
-    assert drive(run_direct_pairs, one, **driving) == expected
+    assert drive(kernel, one, **driving) == expected
     if size[1] > 4 and not {"stop_when", "n_rows"} & RUNS[run].keys():
         assert max(expected["n_events"]) > 20
     if run == "condition" and size[1] > 4:
@@ -132,13 +148,13 @@ def test_the_loop_for_small_networks_repeats_the_general_one(size, run):
 
 @pytest.mark.parametrize("run", ["grid", "every event", "condition"])
 @pytest.mark.parametrize("size", [(3, 4), (9, 31)], ids=str)
-def test_the_compiled_loop_repeats_its_python_source(size, run):
+@pytest.mark.parametrize("kernel", [run_direct_pairs, run_direct_triples], ids=["pairs", "triples"])
+def test_the_compiled_loop_repeats_its_python_source(kernel, size, run):
     options = dict(RUNS[run])
     driving = {key: options.pop(key) for key in ("n_rows", "budget") if key in options}
-    one = plan(random_network(7, *size), t=[0.0, 0.2, 0.6], **{**options, "outputs": ["total"]})
-    assert drive(run_direct_pairs.py_func, one, **driving) == drive(
-        run_direct_pairs, one, **driving
-    )
+    network = random_network(7, *size, triples=kernel is run_direct_triples)
+    one = plan(network, t=[0.0, 0.2, 0.6], **{**options, "outputs": ["total"]})
+    assert drive(kernel.py_func, one, **driving) == drive(kernel, one, **driving)
 
 
 def test_counts_at_the_largest_are_reached_and_not_passed():
@@ -169,6 +185,22 @@ def test_a_sum_of_propensities_that_is_infinite_is_told_with_its_reaction():
         gl.simulate(gl.Network.parse(text), 1, method="direct", rng=1)
 
 
+@pytest.mark.parametrize(
+    ("text", "reaction"),
+    [
+        ("species A = 100000\nA -> 0 @ 1\n3 A -> 0 @ 1e300\n2 A -> 0 @ 1", 1),
+        # A propensity of three molecules is looked at before the sum of all.
+        ("species A = 100000\n2 A -> 0 @ 1e300\n3 A -> 0 @ 1e300", 1),
+        ("species A = 100000\n3 A -> 0 @ 1e292\nA -> 0 @ 1\n2 A -> 0 @ 3.58e298", 2),
+    ],
+)
+def test_a_faulty_propensity_is_found_among_three_molecules(text, reaction):
+    one = plan(gl.Network.parse(text), t=[0.0, 1.0])
+    expected = drive(run_direct, one)
+    assert expected["events"][0][0] == reaction
+    assert drive(run_direct_triples, one) == expected
+
+
 def test_no_draw_is_made_in_an_absorbing_state():
     one = plan(gl.Network.parse("species A = 5, B\nA -> B @ 1"), t=[0.0, 1e6, 2e6])
     expected = drive(run_direct, one)
@@ -186,7 +218,11 @@ def test_the_loop_runs_for_small_networks_of_mass_action_alone():
 
     assert kernel("species A\n0 -> A @ 1\n2 A -> 0 @ 1") is run_direct_pairs
     assert kernel("species A\n0 -> A @ 1\n2 A -> 0 @ 1", stop_when="A > 3") is run_direct_pairs
-    assert kernel("species A\n0 -> A @ 1\n3 A -> 0 @ 1") is run_direct
+    assert kernel("species A\n0 -> A @ 1\n3 A -> 0 @ 1") is run_direct_triples
+    assert kernel("species A, B\n0 -> A @ 1\nA + 2 B -> 0 @ 1") is run_direct_triples
+    assert kernel("species A\n0 -> A @ 1\n4 A -> 0 @ 1") is run_direct
+    assert kernel("species A\n3 A -> 0 @ 1\n4 A -> 0 @ 1") is run_direct
+    assert kernel("species A\n3 A -> 0 @ 1\nA -> 0 @ 1 + A") is run_direct
     assert kernel("species A\n0 => A @ 1/(1 + A)\nA -> 0 @ 1") is run_direct
     assert kernel("species A\n0 -> A @ 1 + t") is not run_direct_pairs
     assert kernel(chain(MOST_SPECIES, DENSE_LIMIT)) is run_direct_pairs

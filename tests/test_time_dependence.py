@@ -346,7 +346,7 @@ def test_dependents_kept_by_species_give_the_same_sample(method, monkeypatch):
         return gl.ensemble(network, [0, 1, 2, 3], n, method=method, rng=5).counts
 
     usual = counts(300)
-    monkeypatch.setattr("gillespy_lite.compilation._MOST_ENTRIES", 0)
+    monkeypatch.setattr("gillespy_lite.step_lists._MOST_ENTRIES", 0)
     by_species = counts(300)
     if method != "next_reaction":  # which moves its heap in another order, where ties do not exist
         assert np.array_equal(usual, by_species)

@@ -17,6 +17,7 @@ from math import factorial, prod
 from typing import NamedTuple, NoReturn
 
 from ..declarations import Observable, Parameter, Species, Variable, initial_problem, number_of
+from ..garbage import collection_paused
 from ..network import MAX_MASS_ACTION, Network, Reaction, find_problem
 from ..rate_laws import (
     MAX_NODES,
@@ -32,6 +33,7 @@ from ..rate_laws import (
     shown,
     sqrt,
 )
+from ..reactions import Terms, mass_action_of, side_terms
 from .formulas import FormulaFunction, defined_function, folded, own_function, read_formula
 from .net_files import Block, Line, blocks_of, refuse_at, source_text
 
@@ -72,7 +74,8 @@ def read_net(text_or_path: str | os.PathLike[str]) -> Network:
     OSError
         If the file cannot be read.
     """
-    return _reader(text_or_path).network()
+    with collection_paused():
+        return _reader(text_or_path).network()
 
 
 def species_patterns(text_or_path: str | os.PathLike[str]) -> dict[str, str]:
@@ -462,13 +465,23 @@ def _readable(pattern: str) -> str:
     return name if is_good else ""
 
 
+class _Side(NamedTuple):
+    """One side of a reaction."""
+
+    counts: dict[str, int]
+    terms: Terms
+    n_molecules: int
+    multiplicity: float  # the product of the factorials of the counts
+
+
 class _Reactions:
     """The block of reactions. Sides and laws repeat, so each is read once."""
 
     def __init__(self, reader: _NetReader) -> None:
         self.reader = reader
-        self.sides: dict[str, dict[str, int]] = {}
+        self.sides: dict[str, _Side] = {}
         self.laws: dict[tuple[str, float], Expression] = {}
+        self.plain: dict[tuple[str, float], Expression] = {}  # laws that begin with no type
         self.fixed = frozenset(one.name for one in reader.species if one.is_fixed)
 
     def read(self) -> list[Reaction]:
@@ -481,34 +494,45 @@ class _Reactions:
                 line.number,
                 f"{shown(line.text)} is not a reaction: index, reactants, products, rate law",
             )
-        taken = self._side(parts[1], line.number)
-        made = self._side(parts[2], line.number)
+        taken = self.sides.get(parts[1]) or self._side(parts[1], line.number)
+        made = self.sides.get(parts[2]) or self._side(parts[2], line.number)
         if self.fixed:
-            # What is held at its amount comes back: it is made as often as it is taken.
-            made = {name: count for name, count in made.items() if name not in self.fixed}
-            made.update((name, count) for name, count in taken.items() if name in self.fixed)
-        n_taken = sum(taken.values())
-        if n_taken > MAX_MASS_ACTION:
+            made = self._held(taken, made)
+        if taken.n_molecules > MAX_MASS_ACTION:
             self.reader.refuse(
                 line.number,
-                f"{n_taken:,} molecules react at once; at most {MAX_MASS_ACTION} are allowed",
+                f"{taken.n_molecules:,} molecules react at once; at most {MAX_MASS_ACTION} are "
+                "allowed",
             )
-        typed = _TYPED_LAW.fullmatch(parts[3])
-        if typed is None:
-            multiplicity = float(prod(map(factorial, taken.values())))
-            law = self._law(" ".join(parts[3:]), multiplicity, line.number)
-            return Reaction(tuple(taken.items()), tuple(made.items()), law)
-        return self._typed(typed, parts, taken, made, line.number)
+        text = parts[3] if len(parts) == 4 else " ".join(parts[3:])
+        law = self.plain.get((text, taken.multiplicity))
+        if law is None:
+            typed = _TYPED_LAW.fullmatch(parts[3])
+            if typed is not None:
+                return self._typed(typed, parts, taken, made, line.number)
+            law = self._law(text, taken.multiplicity, line.number)
+            self.plain[text, taken.multiplicity] = law
+        return mass_action_of(taken.terms, made.terms, law)
 
-    def _side(self, text: str, line: int) -> dict[str, int]:
-        side = self.sides.get(text)
-        if side is None:
-            side = {}
-            for index in text.split(",") if text != "0" else ():
-                name = self.reader.molecule(index, line).name
-                side[name] = side.get(name, 0) + 1
-            self.sides[text] = side
+    def _side(self, text: str, line: int) -> _Side:
+        counts: dict[str, int] = {}
+        for index in text.split(",") if text != "0" else ():
+            name = self.reader.molecule(index, line).name
+            counts[name] = counts.get(name, 0) + 1
+        side = self.sides[text] = self._side_of(counts)
         return side
+
+    def _side_of(self, counts: dict[str, int]) -> _Side:
+        n_molecules, multiplicity = sum(counts.values()), 1.0
+        if len(counts) < n_molecules <= MAX_MASS_ACTION:
+            multiplicity = float(prod(map(factorial, counts.values())))
+        return _Side(counts, side_terms(counts), n_molecules, multiplicity)
+
+    def _held(self, taken: _Side, made: _Side) -> _Side:
+        """Return the products where what is held at its amount comes back as often as it goes."""
+        counts = {name: count for name, count in made.counts.items() if name not in self.fixed}
+        counts.update((name, count) for name, count in taken.counts.items() if name in self.fixed)
+        return made if [*counts.items()] == [*made.counts.items()] else self._side_of(counts)
 
     def _law(self, text: str, multiplicity: float, line: int) -> Expression:
         """Return a law, times the factorials of the reactants."""
@@ -537,8 +561,8 @@ class _Reactions:
         self,
         typed: re.Match[str],
         parts: list[str],
-        taken: dict[str, int],
-        made: dict[str, int],
+        taken: _Side,
+        made: _Side,
         line: int,
     ) -> Reaction:
         factor, kind = typed.groups()
@@ -558,15 +582,12 @@ class _Reactions:
                 "supported; write it as a function of the groups",
             )
         if is_saturation:
-            multiplicity = float(prod(map(factorial, taken.values())))
-            law = self._scaled(constants[0], multiplicity, line)
+            law = self._scaled(constants[0], taken.multiplicity, line)
             for constant, name in zip(constants[1:], names, strict=False):
                 law = law / (constant + Symbol(name))
-            return Reaction(tuple(taken.items()), tuple(made.items()), law)
+            return mass_action_of(taken.terms, made.terms, law)
         rate = _tight_binding(constants[0], constants[1], Symbol(names[0]), Symbol(names[1]))
-        return Reaction(
-            tuple(taken.items()), tuple(made.items()), rate, kind="propensity", limited=False
-        )
+        return Reaction(taken.terms, made.terms, rate, kind="propensity", limited=False)
 
 
 def _tight_binding(

@@ -27,6 +27,7 @@ __all__ = [
     "ReactionArrays",
     "Request",
     "Walker",
+    "cache_aligned",
 ]
 
 # How a propensity is computed.
@@ -38,6 +39,9 @@ CUSTOM = 3  # the program alone (`=>`), zero while a reactant is missing
 # Places in `ReactionArrays.rows`: the numbers of dependents and of changes; the first dependent.
 ROW_DEPENDENTS, ROW_CHANGES, ROW_HEAD = 3, 4, 5
 LONGEST_ROW = 64
+
+# What a processor loads from memory at once, in doubles.
+_CACHE_LINE = 8
 
 
 class ReactionArrays(NamedTuple):
@@ -186,3 +190,13 @@ class Output(NamedTuple):
     event_values: np.ndarray  # (capacity, n_observed) float64
     # (capacity,) int64; -1 for the start, leaps, delayed completions and events of the network.
     event_reaction: np.ndarray
+
+
+def cache_aligned(size: int) -> np.ndarray:
+    """Return zeros, (size,) float64, from the start of a cache line on.
+
+    NumPy begins anywhere, and then every row of one line stands in two.
+    """
+    room = np.zeros(size + _CACHE_LINE)
+    skipped = -room.ctypes.data % 64 // 8
+    return room[skipped : skipped + size]

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..kernels.arrays import LONGEST_ROW, ROW_DEPENDENTS, ROW_HEAD
+from ..kernels.arrays import GENERAL, LONGEST_ROW, PAIR, ROW_DEPENDENTS, ROW_HEAD
 from ..kernels.draw_ring import RING_SIZE
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
-from ..kernels.pair_loop import MOST_SPECIES, pair_loop_workspace, run_direct_pairs
+from ..kernels.pair_loop import (
+    MOST_SPECIES,
+    pair_loop_workspace,
+    run_direct_pairs,
+    run_direct_triples,
+)
 from ..kernels.propensities import (
     pair_propensity,
     row_propensity,
@@ -213,9 +218,17 @@ class Direct(ExactMethod):
 
     def kernel_for(self, compiled: CompiledNetwork) -> Any:
         """Return the loop for small networks of mass action, where that is what there is."""
-        n_species, n_reactions = compiled.network.n_species, compiled.arrays.form.size
-        is_pairs = compiled.arrays.law_dependent.size == 0
-        return run_direct_pairs if is_pairs and _is_small(n_species, n_reactions) else self.kernel
+        arrays, n_species = compiled.arrays, compiled.network.n_species
+        if not _is_small(n_species, arrays.form.size):
+            return self.kernel
+        if (arrays.form == PAIR).all():
+            return run_direct_pairs
+        larger = np.flatnonzero(arrays.form != PAIR)
+        if (arrays.form[larger] != GENERAL).any():
+            return self.kernel
+        start, count = arrays.reactant_start, arrays.reactant_count
+        molecules = [int(count[start[j] : start[j + 1]].sum()) for j in larger]
+        return run_direct_triples if max(molecules) == 3 else self.kernel
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return the sizes for the sums, nodes of a level, small networks, and a ring of draws."""
