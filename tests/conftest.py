@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,10 @@ from gillespy_lite.progress import no_notice_of_compilation
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("fresh", derandomize=False)
 settings.load_profile("fixed")
+
+# A shell that starts a command in the background has it ignore Ctrl-C, also that which tests press.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PRINT_OPTIONS = np.get_printoptions()
 

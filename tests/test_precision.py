@@ -394,7 +394,7 @@ def test_ctrl_c_keeps_all_and_the_report(statistics):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted, match="what is known from them") as caught:
-        run("mean(P) +/- 0.0001%", max_n=10**12, progress=pressed, statistics=statistics)
+        run("mean(P) +/- 0.0001%", max_n=10**6, progress=pressed, statistics=statistics)
     runs = caught.value.result
     assert runs.stopped == "interrupt"
     assert len(runs) >= runs.precision.n > 0
