@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 
 import numpy as np
 
@@ -21,12 +21,12 @@ from .kernels.walking import ALL_DONE, BUDGET_SPENT, COMPLETE, ROW
 from .memory import memory_ran_short
 from .pace import STANDSTILL, Pace
 from .run_plan import RunPlan, trouble
+from .workers import lent_threads
 
 __all__ = ["Crew"]
 
-# Seconds before other threads join. To start one and wait for it takes some .3 ms, of the
-# processor, too; without this a loop over ensembles of .5 ms takes one and a half times as long.
-_ALONE_FOR = 4e-4
+# Seconds before other threads join: to wake one takes some .05 ms, of the processor, too.
+_ALONE_FOR = 5e-5
 
 
 class Crew:
@@ -136,12 +136,12 @@ class Crew:
     def _many_workers(self, report: Callable[[float], None]) -> None:
         """Be the first worker; the others join when this takes more than a moment."""
         pending: set[Future[None]] = set()
-        with ThreadPoolExecutor(self._n_threads - 1, thread_name_prefix="gillespy_lite") as pool:
+        with lent_threads() as submit:
 
             def call_others() -> None:
                 for worker in range(1, self._n_threads):
                     try:
-                        pending.add(pool.submit(self._one_worker, worker, None))
+                        pending.add(submit(self._one_worker, worker, None))
                     except RuntimeError:
                         # The system allows no more threads: those that there are do all of it.
                         break
@@ -159,7 +159,7 @@ class Crew:
                     if self.watch is not None:
                         self.watch()
             finally:
-                # Leaving the pool waits for the threads, which stop within one kernel call.
+                # Leaving waits for the threads, which stop within one kernel call.
                 self._halt.set()
         self._n_returns = [math.inf] * self._n_threads
 
@@ -172,8 +172,13 @@ class Crew:
         finally:
             self._n_returns[worker] = math.inf
 
+    def _pace(self, worker: int, *, in_lanes: bool = False) -> Pace:
+        # The first worker's first call is short if others shall join after it.
+        soon = worker == 0 and self._n_threads > 1
+        return Pace(self._plan.network.n_reactions, in_lanes=in_lanes, soon=soon)
+
     def _one_worker_by_itself(self, worker: int, report: Callable[[float], None] | None) -> None:
-        walker, pace = self._plan.walker(), Pace(self._plan.network.n_reactions)
+        walker, pace = self._plan.walker(), self._pace(worker)
         try:
             for first, last in self._units():
                 output = self._gatherer.rows(first, last)
@@ -274,7 +279,7 @@ class Crew:
         return walker
 
     def _one_worker_in_lanes(self, worker: int, report: Callable[[float], None] | None) -> None:
-        plan, pace = self._plan, Pace(self._plan.network.n_reactions, in_lanes=True)
+        plan, pace = self._plan, self._pace(worker, in_lanes=True)
         shares = self._shared_output is not None
         try:
             pieces = [(self._first, self._last)] if shares else self._units()

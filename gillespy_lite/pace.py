@@ -26,8 +26,10 @@ _LEAST_BUDGET = 100
 class Pace:
     """Calls a kernel with a budget that takes about 50 ms; where it stops never changes a path."""
 
-    def __init__(self, n_reactions: int, *, in_lanes: bool = False) -> None:
+    def __init__(self, n_reactions: int, *, in_lanes: bool = False, soon: bool = False) -> None:
         first = _FIRST_BUDGET_IN_LANES if in_lanes else _FIRST_BUDGET
+        if soon:  # a call that others wait for
+            first //= 10
         # The methods that draw for every reaction cost in proportion to their number.
         self._budget = max(_LEAST_BUDGET, first * 100 // max(100, n_reactions))
 
@@ -45,8 +47,8 @@ class Pace:
         before = time.perf_counter()
         status = kernel(arrays, request, walker, output, first_index, self._budget)
         spent = time.perf_counter() - before
-        # Grow by no more than 4 times: the first call may include compilation, and work varies.
-        ratio = min(4.0, max(0.1, _SECONDS / max(spent, 1e-6)))
+        # Grow by no more than 16 times: the first call may include compilation, and work varies.
+        ratio = min(16.0, max(0.1, _SECONDS / max(spent, 1e-6)))
         self._budget = int(min(1e12, max(_LEAST_BUDGET, self._budget * ratio)))
         if (
             status in (BUDGET_SPENT, EVENTS_FULL)

@@ -4,10 +4,48 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["cores", "share_out"]
+__all__ = ["cores", "lent_threads", "share_out"]
+
+# Threads that wait for work between runs, one in each pool. To start one takes .3 ms, in which the
+# thread that starts it waits for it; to wake one takes .05 ms.
+_IDLE: list[ThreadPoolExecutor] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_IDLE.clear)  # a fork has none of them
+
+
+@contextmanager
+def lent_threads() -> Iterator[Callable[..., Future[None]]]:
+    """Give a function that has work done by another thread; leaving waits until all are done.
+
+    The function takes what is to be called and its arguments, and raises `RuntimeError` if the
+    system allows no more threads.
+    """
+    lent: list[ThreadPoolExecutor] = []
+    pending: list[Future[None]] = []
+
+    def submit(work: Callable[..., None], *arguments: Any) -> Future[None]:
+        try:
+            pool = _IDLE.pop()  # one step for the interpreter, so that no two runs get the same
+        except IndexError:
+            pool = ThreadPoolExecutor(1, thread_name_prefix="gillespy_lite")
+        lent.append(pool)
+        pending.append(pool.submit(work, *arguments))
+        return pending[-1]
+
+    try:
+        yield submit
+    finally:
+        wait(pending)
+        for pool in lent:
+            if len(_IDLE) < cores():
+                _IDLE.append(pool)
+            else:
+                pool.shutdown(wait=False)
 
 
 def cores() -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from laws import ALPHA, chi_square_pvalue, ks_pvalue, normal_pvalue, poisson_law
 from scipy import stats
 
 import gillespy_lite as gl
+from gillespy_lite import workers
 from gillespy_lite.errors import (
     BadPropensityError,
     CountOverflowError,
@@ -33,6 +37,7 @@ from gillespy_lite.errors import (
 )
 from gillespy_lite.interruption import interrupts_kept
 from gillespy_lite.kernels.jit import signatures
+from gillespy_lite.workers import cores, lent_threads
 
 STOCHASTIC = [name for name, method in gl.METHODS.items() if method.is_stochastic]
 EXACT = [name for name in STOCHASTIC if gl.METHODS[name].is_exact]
@@ -823,6 +828,70 @@ def test_ctrl_c_between_the_start_of_two_threads_stops_all(monkeypatch):
         gl.ensemble(ENDLESS, 20, 200_000, rng=1, threads=3)
     assert time.perf_counter() - started < 10.0
     assert caught.value.result.stopped == "interrupt"
+
+
+def names_of_threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("gillespy_lite")]
+
+
+def test_threads_are_lent_again_and_waited_for():
+    asked, done = threading.Event(), []
+
+    def work(number: int) -> None:
+        asked.wait(10.0)
+        done.append(number)
+
+    with lent_threads() as submit:
+        first = [submit(work, 1), submit(work, 2)]
+        assert not any(one.done() for one in first)
+        asked.set()
+    assert sorted(done) == [1, 2]  # leaving waits
+    before = names_of_threads()
+    with lent_threads() as submit:
+        submit(work, 3)
+    assert names_of_threads() == before  # none was started
+    assert done[2] == 3
+    with pytest.raises(ZeroDivisionError), lent_threads() as submit:  # noqa: PT012
+        again = submit(work, 4)
+        raise ZeroDivisionError
+    assert again.done()
+
+
+def test_no_more_threads_wait_than_there_are_cores():
+    with lent_threads() as submit:
+        for number in range(3 * cores()):
+            submit(time.sleep, 0.001 * number)
+    assert len(workers._IDLE) <= cores()
+    assert len(set(map(id, workers._IDLE))) == len(workers._IDLE)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_runs_ensembles_with_threads_of_its_own():
+    usual = gl.ensemble(ENDLESS, 20, 400, rng=1, threads=2)
+    code = textwrap.dedent(f"""
+        import os, sys
+        sys.path.insert(0, {str(Path(gl.__file__).parent.parent)!r})
+        import gillespy_lite as gl
+        from gillespy_lite.workers import _IDLE
+        network = gl.Network.parse({str(ENDLESS)!r})
+        usual = gl.ensemble(network, 20, 400, rng=1, threads=2, chunk_size=8)
+        assert _IDLE
+        child = os.fork()
+        if child == 0:
+            assert not _IDLE
+            again = gl.ensemble(network, 20, 400, rng=1, threads=2, chunk_size=8)
+            os._exit(0 if (again.counts == usual.counts).all() and _IDLE else 1)
+        status = os.waitpid(child, 0)[1]
+        print(int(usual.n_events.sum()), status)
+    """)
+    answer = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert answer.stdout.split() == [str(int(usual.n_events.sum())), "0"], answer.stderr
 
 
 # ---- Progress ------------------------------------------------------------------------------------
