@@ -151,6 +151,7 @@ print(json.dumps(signatures()))
     methods = {f"run_{name}" for name, method in gl.METHODS.items() if method.is_stochastic}
     assert names == methods | {
         "run_direct_pairs",
+        "run_direct_triples",
         "fill_moments",
         "add_to_histograms",
         "fill_rates",

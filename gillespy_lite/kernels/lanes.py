@@ -223,21 +223,30 @@ def _fill_cumulative(network, walker, far):
     fault = _NO_BITS
     if network.scaled.size > 0:
         fault = fill_laws(far[0], far[2])
-    state, cumulative, n = walker.state, walker.cumulative, network.first.size
+    state, cumulative, n = walker.state, walker.cumulative, network.n_reactions
+    in_fours = n - n % 4
     offset = everywhere(0.0)
     # One set of numbers is read from where it is, and not from a copy in every lane: 4 to 16 % of
-    # an ensemble's time; a choice within the loop takes half of that back.
-    if network.coefficient.size == n:
-        for block in range(0, n, 4):
+    # an ensemble's time; a choice within the loop takes half of that back. What is left over four
+    # has a loop of its own: with padding up to four, birth-death took 9 % longer; with a loop of
+    # any length for every block, Vilar's oscillator 10 %.
+    if network.coefficient.size == network.first.size:
+        for block in range(0, in_fours, 4):
             within = everywhere(0.0)
             for k in range(block, block + 4):
+                within = within + _propensity(network, state, k, network.coefficient[k])
+                store(cumulative, k * LANES, offset + within)
+            offset = offset + within
+        if in_fours < n:
+            within = everywhere(0.0)
+            for k in range(in_fours, n):
                 within = within + _propensity(network, state, k, network.coefficient[k])
                 store(cumulative, k * LANES, offset + within)
             offset = offset + within
     else:
         for block in range(0, n, 4):
             within = everywhere(0.0)
-            for k in range(block, block + 4):
+            for k in range(block, min(block + 4, n)):
                 own = load(walker.coefficient, k * LANES)
                 within = within + _propensity(network, state, k, own)
                 store(cumulative, k * LANES, offset + within)
