@@ -192,7 +192,15 @@ def _machine(results: dict[str, Any]) -> str:
     agreement = f" Means and variances are at most {max(apart):.1f} standard errors apart." * bool(
         apart
     )
-    return f"{facts['rounds']} rounds, {clock}.{agreement} {machine_line(facts)}"
+    # Results of several runs stand side by side, each of its own number of rounds.
+    rounds = {
+        len(found["ensemble"]["seconds"])
+        for model in results["models"].values()
+        for found in model.values()
+        if "seconds" in found.get("ensemble", {})
+    }
+    how_many = " to ".join(str(one) for one in sorted({min(rounds), max(rounds)}))
+    return f"{how_many} rounds, {clock}.{agreement} {machine_line(facts)}"
 
 
 _COMPARISON: dict[str, Callable[[dict[str, Any]], str]] = {
