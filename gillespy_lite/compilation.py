@@ -365,6 +365,37 @@ def _rates(network: Network) -> _Rates:
     return _Rates(tuple(rates), tuple(rate.symbols() for rate in rates), _integers(of))
 
 
+def _forms(
+    network: Network, taken: Side, custom: np.ndarray, is_law: np.ndarray
+) -> tuple[dict[str, np.ndarray], FloatArray]:
+    """Return how propensities are computed, for `ReactionArrays`, and what divides constants."""
+    n, none = network.n_reactions, len(network.state_names)
+    divisor = np.ones(n)
+    for j in np.unique(taken.species.owners[taken.molecules > 1]).tolist():
+        if not custom[j]:
+            sides = _molecules(network.reactions[j].reactants)
+            divisor[j] = prod(factorial(count) for _, count in sides)
+    n_molecules = np.bincount(taken.species.owners, taken.molecules, minlength=n)
+    form = np.where(custom, CUSTOM, SCALED)
+    form[~is_law] = np.where(n_molecules[~is_law] > 2, GENERAL, PAIR)
+    first, second, shift = np.full(n, none), np.full(n, none), np.zeros(n)
+    is_pair = (form == PAIR)[taken.species.owners]
+    species, owner = taken.species.entries[is_pair], taken.species.owners[is_pair]
+    place, count = taken.species.places[is_pair], taken.molecules[is_pair]
+    first[owner[place == 0]] = species[place == 0]
+    second[owner[place == 1]] = species[place == 1]
+    second[owner[count == 2]] = species[count == 2]
+    shift[owner[count == 2]] = 1.0
+    law_factor = np.where(is_law, np.where(custom, 1.0, 1.0 / divisor), 0.0)
+    return {
+        "form": form,
+        "first": first,
+        "second": second,
+        "shift": shift,
+        "law_factor": law_factor,
+    }, divisor
+
+
 def _build_structure(network: Network) -> _Structure:
     index = state_places(network)
     reactions = network.reactions
@@ -383,23 +414,7 @@ def _build_structure(network: Network) -> _Structure:
 
     custom = np.array([one.kind == "propensity" for one in reactions], dtype=bool)
     is_law = custom | timed | reads_state
-    n_molecules = np.bincount(taken.species.owners, taken.molecules, minlength=n)
-    divisor = np.ones(n)
-    for j in np.unique(taken.species.owners[taken.molecules > 1]).tolist():
-        if not custom[j]:
-            divisor[j] = prod(factorial(count) for _, count in _molecules(reactions[j].reactants))
-    law_factor = np.where(is_law, np.where(custom, 1.0, 1.0 / divisor), 0.0)
-    form = np.where(custom, CUSTOM, SCALED)
-    form[~is_law] = np.where(n_molecules[~is_law] > 2, GENERAL, PAIR)
-    first, second = np.full(n, none), np.full(n, none)
-    is_pair = (form == PAIR)[taken.species.owners]
-    species, owner = taken.species.entries[is_pair], taken.species.owners[is_pair]
-    place, count = taken.species.places[is_pair], taken.molecules[is_pair]
-    first[owner[place == 0]] = species[place == 0]
-    second[owner[place == 1]] = species[place == 1]
-    second[owner[count == 2]] = species[count == 2]
-    shift = np.zeros(n)
-    shift[owner[count == 2]] = 1.0
+    forms, divisor = _forms(network, taken, custom, is_law)
 
     writer = _ProgramWriter(network)
     law_species: list[list[int]] = [[]] * n
@@ -416,16 +431,12 @@ def _build_structure(network: Network) -> _Structure:
     readers = readers_of(none, taken.species, law_lists)
     # The step after the last reaction changes everything.
     changed = Lists(np.append(changes.species.start, changes.by.size), changes.species.entries)
-    lists = dependent_lists(form, readers, changed, {n: steps})
+    lists = dependent_lists(forms["form"], readers, changed, {n: steps})
     order, own = _leaping_orders(network, taken)
     filled = padded(changes, none)
     arrays = ReactionArrays(
-        form=form,
+        **forms,
         coefficient=np.zeros(n),
-        first=first,
-        second=second,
-        shift=shift,
-        law_factor=law_factor,
         reactant_start=taken.species.start,
         reactant=taken.species.entries,
         reactant_count=taken.molecules,
@@ -433,7 +444,7 @@ def _build_structure(network: Network) -> _Structure:
         change_species=filled.species.entries,
         change=filled.by,
         **lists,
-        rows=packed_rows(form, first, second, shift, changes, lists),
+        rows=packed_rows(forms, changes, lists),
         law_species_start=law_lists.start,
         law_species=law_lists.entries,
         highest_order=order,

@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
-FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 # Lists of dependent reactions for every reaction may have this many entries in all; above, they are
 # kept for every species, and a reaction has those of the species that it changes. A network of
@@ -281,31 +280,27 @@ def _tree_nodes(n_reactions: int, dependents: Lists) -> Lists:
 
 
 def packed_rows(
-    form: IntArray,
-    first: IntArray,
-    second: IntArray,
-    shift: FloatArray,
-    changes: Changes,
-    lists: Mapping[str, IntArray],
+    forms: Mapping[str, np.ndarray], changes: Changes, lists: Mapping[str, IntArray]
 ) -> np.ndarray:
     """Return the rows of `ReactionArrays`, none where they are of no use or too long.
 
-    `changes` may have further steps after those of the reactions.
+    `forms` are its arrays of propensities by name, `lists` those of dependents.
     """
-    n = form.size
+    n = forms["form"].size
     none = np.zeros((0, ROW_WIDTH), dtype=np.int32)
-    if n < _FEWEST_ROWS or (form != PAIR).any():
+    if n < _FEWEST_ROWS or (forms["form"] != PAIR).any():
         return none
     if not np.array_equal(lists["part"], np.arange(n + 1)):
         return none  # lists are kept by species
     start, dependent = lists["dependent_start"], lists["dependent"]
-    n_dependents, n_changes = np.diff(start)[:n], changes.species.lengths[:n]
+    n_dependents, n_changes = np.diff(start)[:n], changes.species.lengths
     length = ROW_HEAD + n_dependents + 2 * n_changes
     if length.max() > LONGEST_ROW:
         return none
     width = -(-int(length.max()) // ROW_WIDTH) * ROW_WIDTH
     rows = cache_aligned(n * width // 2).view(np.int32).reshape(n, width)
-    rows[:, :ROW_HEAD] = np.stack([first, second, shift, n_dependents, n_changes], axis=1)
+    head = [forms["first"], forms["second"], forms["shift"], n_dependents, n_changes]
+    rows[:, :ROW_HEAD] = np.stack(head, axis=1)
     owner = np.repeat(np.arange(n), n_dependents)
     place = np.arange(owner.size) - start[owner]
     rows[owner, ROW_HEAD + place] = dependent[: owner.size]
