@@ -35,7 +35,6 @@ __all__ = [
     "mass_action_of",
     "nothing",
     "propensity",
-    "side_terms",
     "side_text",
 ]
 
@@ -100,7 +99,7 @@ def propensity(expression: Operand | float) -> Propensity:
     return Propensity(as_expression(expression))
 
 
-def side_terms(side: object) -> Terms:
+def _side_terms(side: object) -> Terms:
     """Return a side of a reaction as (species name, count) in order of first appearance."""
     if isinstance(side, Nothing):
         return ()
@@ -199,7 +198,7 @@ class RatedSide:
         """Put further products before these."""
         if isinstance(other, RatedSide):
             return NotImplemented
-        return RatedSide(_merged([*side_terms(other), *self.terms]), self.rates)
+        return RatedSide(_merged([*_side_terms(other), *self.terms]), self.rates)
 
     def __rshift__(self, other: object) -> NoReturn:
         """Refuse a rate on the left."""
@@ -209,7 +208,7 @@ class RatedSide:
         """Build a reaction."""
         if isinstance(reactants, RatedSide):
             return NotImplemented
-        terms = side_terms(reactants)
+        terms = _side_terms(reactants)
         if len(self.rates) != 1:
             raise NetworkError(
                 "a reaction written >> has one rate; a reversible one is written "
@@ -221,7 +220,7 @@ class RatedSide:
         """Build a reversible reaction."""
         if isinstance(reactants, RatedSide):
             return NotImplemented
-        terms = side_terms(reactants)
+        terms = _side_terms(reactants)
         if len(self.rates) != 2 or any(isinstance(rate, Propensity) for rate in self.rates):
             raise NetworkError(
                 "a reaction written | is reversible and has two mass-action rates: "
@@ -298,7 +297,7 @@ def _attach_rate(side: Any, rate: Any) -> RatedSide:
             "the whole network as text and call Network.parse"
         )
     return RatedSide(
-        side_terms(side),
+        _side_terms(side),
         tuple(law if isinstance(law, Propensity) else as_expression(law) for law in rates),
     )
 
@@ -453,8 +452,8 @@ class Reaction:
             )
         if delay is not None and not isinstance(delay, Delay):
             delay = Delay("fixed", delay)
-        object.__setattr__(self, "reactants", side_terms(reactants))
-        object.__setattr__(self, "products", side_terms(products))
+        object.__setattr__(self, "reactants", _side_terms(reactants))
+        object.__setattr__(self, "products", _side_terms(products))
         object.__setattr__(self, "rate", as_expression(rate))
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "name", checked_name(name, "reaction") if name else "")
@@ -503,9 +502,10 @@ _set_reactants, _set_products, _set_rate, _set_kind, _set_name, _set_delay, _set
 
 
 def mass_action_of(reactants: Terms, products: Terms, rate: Expression) -> Reaction:
-    """Return a reaction of sides that come from `side_terms`, which are not looked at again.
+    """Return a reaction of sides as it keeps them, which are not looked at again.
 
-    For files of many thousand reactions, whose sides repeat.
+    For files of many thousand reactions, whose sides repeat: names are stored ones, each once, with
+    counts of at least 1.
     """
     reaction = object.__new__(Reaction)
     _set_reactants(reaction, reactants)

@@ -33,7 +33,7 @@ from ..rate_laws import (
     shown,
     sqrt,
 )
-from ..reactions import Terms, mass_action_of, side_terms
+from ..reactions import Terms, mass_action_of
 from .formulas import FormulaFunction, defined_function, folded, own_function, read_formula
 from .net_files import Block, Line, blocks_of, refuse_at, source_text
 
@@ -147,6 +147,7 @@ class _NetReader:
         self.group_texts = self._named("groups", self._unmerged_group)
         self.function_texts = self._named("functions", self._function)
         self.species = self._species()
+        self._by_index = {str(number): one for number, one in enumerate(self.species, start=1)}
 
     def _rename_shared(self) -> None:
         """Find parameters whose names groups have as well; results show the group."""
@@ -446,6 +447,9 @@ class _NetReader:
 
     def molecule(self, index: str, line: int) -> _Molecule:
         """Return a species by its number, as text."""
+        usual = self._by_index.get(index)
+        if usual is not None:
+            return usual
         text = index.strip()
         # int() would read 1_0 and other digits as well.
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
@@ -526,7 +530,7 @@ class _Reactions:
         n_molecules, multiplicity = sum(counts.values()), 1.0
         if len(counts) < n_molecules <= MAX_MASS_ACTION:
             multiplicity = float(prod(map(factorial, counts.values())))
-        return _Side(counts, side_terms(counts), n_molecules, multiplicity)
+        return _Side(counts, tuple(counts.items()), n_molecules, multiplicity)
 
     def _held(self, taken: _Side, made: _Side) -> _Side:
         """Return the products where what is held at its amount comes back as often as it goes."""
