@@ -11,11 +11,24 @@ from typing import Any
 
 __all__ = ["cores", "lent_threads", "share_out"]
 
-# Threads that wait for work between runs, one in each pool. To start one takes .3 ms, in which the
-# thread that starts it waits for it; to wake one takes .05 ms.
-_IDLE: list[ThreadPoolExecutor] = []
+# Threads that wait for work between runs, one in each pool, with the cores that they may use: those
+# of the thread that started it, for ever. To start one takes .3 ms, in which the thread that starts
+# it waits for it; to wake one takes .05 ms.
+_IDLE: list[tuple[set[int] | None, ThreadPoolExecutor]] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_IDLE.clear)  # a fork has none of them
+
+
+def _idle_thread(own: set[int] | None) -> ThreadPoolExecutor | None:
+    """Take a thread that waits and may use these cores, or none."""
+    while True:
+        try:
+            cores_of_thread, pool = _IDLE.pop()  # one step, so that no two runs get the same
+        except IndexError:
+            return None
+        if cores_of_thread == own:
+            return pool
+        pool.shutdown(wait=False)
 
 
 @contextmanager
@@ -27,12 +40,10 @@ def lent_threads() -> Iterator[Callable[..., Future[None]]]:
     """
     lent: list[ThreadPoolExecutor] = []
     pending: list[Future[None]] = []
+    own = _own_cores()
 
     def submit(work: Callable[..., None], *arguments: Any) -> Future[None]:
-        try:
-            pool = _IDLE.pop()  # one step for the interpreter, so that no two runs get the same
-        except IndexError:
-            pool = ThreadPoolExecutor(1, thread_name_prefix="gillespy_lite")
+        pool = _idle_thread(own) or ThreadPoolExecutor(1, thread_name_prefix="gillespy_lite")
         lent.append(pool)
         pending.append(pool.submit(work, *arguments))
         return pending[-1]
@@ -43,16 +54,20 @@ def lent_threads() -> Iterator[Callable[..., Future[None]]]:
         wait(pending)
         for pool in lent:
             if len(_IDLE) < cores():
-                _IDLE.append(pool)
+                _IDLE.append((own, pool))
             else:
                 pool.shutdown(wait=False)
 
 
+def _own_cores() -> set[int] | None:
+    """Return the cores that this thread may use, where the system tells."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    own = _own_cores()
+    return len(own) if own is not None else os.cpu_count() or 1
 
 
 def share_out(work: Callable[[int], None], n: int, threads: int) -> None:

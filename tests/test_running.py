@@ -862,7 +862,26 @@ def test_no_more_threads_wait_than_there_are_cores():
         for number in range(3 * cores()):
             submit(time.sleep, 0.001 * number)
     assert len(workers._IDLE) <= cores()
-    assert len(set(map(id, workers._IDLE))) == len(workers._IDLE)
+    assert len({id(pool) for _, pool in workers._IDLE}) == len(workers._IDLE)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or cores() < 2, reason="needs two cores to choose from"
+)
+def test_a_lent_thread_may_use_the_cores_of_who_asks_for_it():
+    every, seen = os.sched_getaffinity(0), []
+
+    def look() -> None:
+        seen.append(os.sched_getaffinity(0))
+
+    try:
+        for own in (every, {min(every)}, every, {max(every)}, every):
+            os.sched_setaffinity(0, own)
+            with lent_threads() as submit:
+                submit(look)
+            assert seen[-1] == own
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
