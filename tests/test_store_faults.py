@@ -39,6 +39,7 @@ SLOW = gl.Network.parse(SLOW_TEXT)
 T = np.linspace(0.0, 1.0, 11).tolist()
 PREAMBLE = f"""
 import json, os, signal, sys, time
+from pathlib import Path
 import numpy as np
 import gillespy_lite as gl
 from gillespy_lite import portion_runs
@@ -92,16 +93,27 @@ gl.ensemble(network, t, 600, rng=1, threads=1, **how)
 began = time.monotonic()
 gl.ensemble(network, t, 3000, rng=1, threads=1, **how)
 longest = 1.5 * (time.monotonic() - began)
+def n_files():
+    return len(list(Path(folder).rglob("*.npz")))
+
 left = []
 for i, wait in enumerate(np.random.default_rng(seed).uniform(0.0, longest, n_kills)):
+    before = n_files()
     child = os.fork()
     if child == 0:
         try:
             gl.ensemble(network, t, n, rng=81, threads=1 + i % 2, store=folder, **how)
         finally:
             os._exit(0)
-    time.sleep(wait)
-    was_running = os.waitpid(child, os.WNOHANG) == (0, 0)
+    # The first half as soon as there is something new, so that there are kills in the middle
+    # whatever the machine does just then; the others at any moment.
+    give_up = time.monotonic() + (60.0 if i < n_kills // 2 else wait)
+    was_running = True
+    while time.monotonic() < give_up and (i >= n_kills // 2 or n_files() <= before):
+        time.sleep(0.001)
+        was_running = os.waitpid(child, os.WNOHANG) == (0, 0)
+        if not was_running:
+            break
     if was_running:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
