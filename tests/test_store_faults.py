@@ -39,7 +39,6 @@ SLOW = gl.Network.parse(SLOW_TEXT)
 T = np.linspace(0.0, 1.0, 11).tolist()
 PREAMBLE = f"""
 import json, os, signal, sys, time
-from pathlib import Path
 import numpy as np
 import gillespy_lite as gl
 from gillespy_lite import portion_runs
@@ -93,23 +92,26 @@ gl.ensemble(network, t, 600, rng=1, threads=1, **how)
 began = time.monotonic()
 gl.ensemble(network, t, 3000, rng=1, threads=1, **how)
 longest = 1.5 * (time.monotonic() - began)
-def n_files():
-    return len(list(Path(folder).rglob("*.npz")))
+def n_stored():
+    try:
+        return gl.open_store(folder).n
+    except gl.errors.StoreError:
+        return 0
 
 left = []
 for i, wait in enumerate(np.random.default_rng(seed).uniform(0.0, longest, n_kills)):
-    before = n_files()
+    before = n_stored()
     child = os.fork()
     if child == 0:
         try:
             gl.ensemble(network, t, n, rng=81, threads=1 + i % 2, store=folder, **how)
         finally:
             os._exit(0)
-    # The first half as soon as there is something new, so that there are kills in the middle
-    # whatever the machine does just then; the others at any moment.
+    # The first half as soon as there is more, so that there are kills in the middle whatever the
+    # machine does just then; the others at any moment.
     give_up = time.monotonic() + (60.0 if i < n_kills // 2 else wait)
     was_running = True
-    while time.monotonic() < give_up and (i >= n_kills // 2 or n_files() <= before):
+    while time.monotonic() < give_up and (i >= n_kills // 2 or n_stored() <= before):
         time.sleep(0.001)
         was_running = os.waitpid(child, os.WNOHANG) == (0, 0)
         if not was_running:
@@ -151,6 +153,22 @@ GOAL = "mean(X) +/- 0.1% and prob(Y > 4) +/- 5%"
 UNTIL_KILLS = KILLS.replace("t, n, rng", f"t, until={GOAL!r}, rng").replace(
     "t, 600, rng", "t, until='mean(X) +/- 5%', rng"
 )
+
+
+def test_a_folder_of_values_in_which_there_is_nothing_yet_is_no_damage(tmp_path):
+    # What a process leaves that is killed between making the folder and writing to it.
+    how: dict[str, Any] = {"rng": 81, "engine": "lanes", "statistics": True, "until": COARSE}
+    usual = gl.ensemble(SLOW, T, **how, store=tmp_path / "a")
+    folder = next(one for one in (tmp_path / "a" / "values").iterdir() if one.is_dir())
+    (folder / "manifest.json").unlink()
+    assert len(gl.open_store(tmp_path / "a").verify()) == 1  # chunks without a manifest are
+    for chunk in (folder / "chunks").iterdir():
+        chunk.unlink()
+    assert gl.open_store(tmp_path / "a").verify() == []
+    assert hash_of(gl.ensemble(SLOW, T, **how, store=tmp_path / "a")) == hash_of(usual)
+
+
+COARSE = "mean(X) +/- 5%"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")

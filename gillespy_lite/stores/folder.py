@@ -131,7 +131,9 @@ class Folder:
 
     def values(self) -> list[Folder]:
         """Return the stores of what runs with ``until=`` looked at, which lie in this one."""
-        return [Folder(path) for path in sorted(self.values_path.glob("*")) if path.is_dir()]
+        # A writer that was killed may leave a folder in which there is nothing yet.
+        found = [Folder(path) for path in sorted(self.values_path.glob("*")) if path.is_dir()]
+        return [folder for folder in found if folder.is_there()]
 
     def remove_leavings(self) -> None:
         """Remove what writers left that were killed; only for who holds the lock."""
