@@ -1,7 +1,7 @@
 """What each reaction takes, makes and changes, and which propensities that changes, as flat lists.
 
 A step is what kernels do at once: in most networks a reaction. All of it is arithmetic on whole
-arrays, without a loop over reactions: for 58,276 reactions such loops took 1.1 s, this takes .1 s.
+arrays, without a loop over reactions: for 58,276 reactions such loops took 1.1 s, this takes .2 s.
 """
 
 from __future__ import annotations
@@ -156,15 +156,13 @@ def changes_of(n_steps: int, n_states: int, *sides: tuple[int, IntArray, Side]) 
     n_steps, n_states : int
         Steps, and species and variables.
     *sides : tuple of (sign, step, side)
-        Adds `sign` times the coefficients of a side to the step of each of its reactions, -1 where
-        it has none. Entries are in the order in which species first occur.
+        Adds `sign` times the coefficients of a side to the step of each of its reactions. Entries
+        are in the order in which species first occur.
     """
     key, by = [], []
     for sign, step, side in sides:
-        owner = step[side.species.owners]
-        has_step = owner >= 0
-        key.append((owner * max(n_states, 1) + side.species.entries)[has_step])
-        by.append(sign * side.molecules[has_step])
+        key.append(step[side.species.owners] * max(n_states, 1) + side.species.entries)
+        by.append(sign * side.molecules)
     pairs = np.concatenate(key)
     order = np.argsort(pairs, kind="stable")
     pairs = pairs[order]
@@ -214,14 +212,13 @@ def dependent_lists(
     """
     n, n_steps = form.size, changed.start.size - 1
     n_readers = readers.lengths
-    given_steps = np.repeat(
-        np.array([*given], dtype=np.int64), np.array([one.size for one in given.values()], int)
-    )
+    given_steps = np.array([*given], dtype=np.int64)
+    given_owners = np.repeat(np.arange(len(given)), [one.size for one in given.values()])
     given_entries = np.concatenate([np.zeros(0, dtype=np.int64), *given.values()])
     if int(n_readers[changed.entries].sum()) <= _MOST_ENTRIES or n <= DENSE_LIMIT:
         step = np.repeat(changed.owners, n_readers[changed.entries])
         dependents = _sorted_pairs(
-            np.concatenate([step, given_steps]),
+            np.concatenate([step, given_steps[given_owners]]),
             np.concatenate([readers.at(changed.entries), given_entries]),
             n_steps,
             n,
@@ -230,12 +227,12 @@ def dependent_lists(
     else:
         n_lists = readers.start.size - 1
         dependents = _grouped(
-            np.concatenate([readers.owners, n_lists + _numbered(given_steps, [*given])]),
+            np.concatenate([readers.owners, n_lists + given_owners]),
             np.concatenate([readers.entries, given_entries]),
             n_lists + len(given),
         )
         is_read = n_readers[changed.entries] > 0
-        step = np.concatenate([changed.owners[is_read], np.array([*given], dtype=np.int64)])
+        step = np.concatenate([changed.owners[is_read], given_steps])
         part = np.concatenate([changed.entries[is_read], n_lists + np.arange(len(given))])
         order = np.argsort(step, kind="stable")
         parts = _grouped(step[order], part[order], n_steps)
@@ -251,13 +248,6 @@ def dependent_lists(
         "node_start": nodes.start,
         "node": nodes.entries,
     }
-
-
-def _numbered(values: IntArray, order: list[int]) -> IntArray:
-    """Return the place of each value in `order`."""
-    place = np.zeros(max(order, default=0) + 1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return place[values]
 
 
 def _tree_nodes(n_reactions: int, dependents: Lists) -> Lists:
