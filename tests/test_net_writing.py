@@ -41,6 +41,16 @@ NETWORKS = {
         A + B -> 0 @ h
         A -> 0 @ hill(B, 2, 3)/(1 + hillr(A, 2, 3))
     """,
+    "powers": """
+        species A = 30, B = 4
+        param k = 2
+        A => 0 @ k*A^2/100
+        A => B @ A^3*k/(1 + B^2)
+        A => 2 A @ A^1.5
+        A + B => 0 @ 0.01*B^2*A^4/k
+        A => 0 @ A/k
+        A => 2 A @ A
+    """,
     "no reaction": "species A = 5",
 }
 
@@ -109,6 +119,9 @@ def test_stock_models_are_written_or_refused_by_name():
         ("species A = 5\nA -> 0 @ 1 delay 2", "has a delay"),
         ("variable X = 5\nX' = -X", "the variable 'X' follows a rule"),
         ("species A = 5\nA => 0 @ 1 + A", "does not have its reactants as factors"),
+        ("species A = 5\nA => 0 @ A^0.5", "does not have its reactants as factors"),
+        ("species A = 5, n = 2\nA => 0 @ A^n", "does not have its reactants as factors"),
+        ("species A = 5\nA => 0 @ 2/A", "does not have its reactants as factors"),
         ("species A = 5\n2 A => 0 @ A*A", "does not have its reactants as factors"),
         ("species A = 5\nA -> 0 @ floor(A)", "no function floor"),
         ("species Ä = 5\nÄ -> 0 @ 1", "letters other than a to z"),

@@ -267,20 +267,33 @@ def _without_brackets(text: str) -> str:
 
 def _without_factor(law: Expression, name: str) -> Expression | None:
     """Return a product without one of its factors, or None if it does not have it."""
-    wanted = Symbol(name)
     behind: list[tuple[str, Expression]] = []  # what stands behind, innermost last
-    while law != wanted:
+    while (rest := _lowered(law, name)) is None:
         if not (isinstance(law, Call) and law.operation in ("*", "/")):
             return None
         left, right = law.arguments
-        if law.operation == "*" and right == wanted:
-            law = left
+        if law.operation == "*" and (rest := _lowered(right, name)) is not None:
+            behind.append(("*", rest))
+            rest = left
             break
         behind.append((law.operation, right))
         law = left
-    else:
-        law = Number(1.0)
     for operation, right in reversed(behind):
-        is_one = law == Number(1.0) and operation == "*"
-        law = right if is_one else Call(operation, (law, right))
-    return law
+        if operation == "*" and Number(1.0) in (rest, right):
+            rest = right if rest == Number(1.0) else rest
+        else:
+            rest = Call(operation, (rest, right))
+    return rest
+
+
+def _lowered(power: Expression, name: str) -> Expression | None:
+    """Return a power of a species, such as X^2 or X, divided by it; None for anything else."""
+    base, exponent = power, 1.0
+    if isinstance(power, Call) and power.operation == "^":
+        base, n = power.arguments
+        exponent = n.value if isinstance(n, Number) else 0.0
+    if base != Symbol(name) or exponent < 1.0:
+        return None
+    if exponent <= 2.0 and exponent == int(exponent):
+        return base if exponent == 2.0 else Number(1.0)
+    return Call("^", (base, Number(exponent - 1.0)))
