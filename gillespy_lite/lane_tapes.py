@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels.lane_programs import CUBE, FOURTH_POWER, SQUARE, LaneTape
+from .kernels.lane_programs import SQUARE, LaneTape
 from .kernels.lane_vectors import LANES
 from .kernels.programs import (
     ADD,
@@ -12,6 +12,7 @@ from .kernels.programs import (
     DIVIDE,
     HILL,
     HILLR,
+    MULTIPLY,
     N_ARGUMENTS,
     PARAMETER,
     POWER,
@@ -19,10 +20,12 @@ from .kernels.programs import (
     TIME,
     Programs,
 )
+from .kernels.special_functions import MOST_FACTORS
 
 __all__ = ["write_tape"]
 
-_POWERS = {2.0: SQUARE, 3.0: CUBE, 4.0: FOURTH_POWER}
+# Exponents of powers that are products; is_product, a part of kernels, would be compiled here.
+_PRODUCTS = frozenset(range(2, int(MOST_FACTORS) + 1))
 
 # A step: what is done with which values, by number.
 _Step = tuple[int, tuple[int, ...]]
@@ -70,15 +73,27 @@ class _Values:
     def operation(self, code: int, arguments: tuple[int, ...], law: dict[_Step, int]) -> int:
         """Return what an operation gives, in the steps that lanes have for it."""
         exponent = self.numbers.get(arguments[-1], 0.0)
-        if code == POWER and exponent in _POWERS:
-            return self.step(_POWERS[exponent], arguments[:1], law)
-        if code in (HILL, HILLR) and exponent in _POWERS:
+        if code == POWER and exponent in _PRODUCTS:
+            return self.power(arguments[0], exponent, law)
+        if code in (HILL, HILLR) and exponent in _PRODUCTS:
             # As `programs._hill`.
             x, threshold = arguments[:2] if code == HILL else arguments[1::-1]
             ratio = self.step(DIVIDE, (threshold, x), law)
-            raised, one = self.step(_POWERS[exponent], (ratio,), law), self.constant(1.0)
+            raised, one = self.power(ratio, exponent, law), self.constant(1.0)
             return self.step(DIVIDE, (one, self.step(ADD, (one, raised), law)), law)
         return self.step(code, arguments, law)
+
+    def power(self, x: int, exponent: float, law: dict[_Step, int]) -> int:
+        """Return a power by the products of `special_functions.product_power`."""
+        raised, found = x, -1
+        squares = [x]  # x, x^2, x^4, ...
+        while 2 ** len(squares) <= exponent:
+            squares.append(self.step(SQUARE, (squares[-1],), law))
+        for k in reversed(range(len(squares))):
+            if int(exponent) >> k & 1:
+                raised = squares[k]
+                found = raised if found < 0 else self.step(MULTIPLY, (found, raised), law)
+        return found
 
 
 def write_tape(

@@ -16,6 +16,7 @@ import numpy as np
 from .compilation import FloatArray
 from .kernels.arrays import CUSTOM, PAIR, ReactionArrays
 from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
+from .kernels.special_functions import MOST_FACTORS
 
 __all__ = [
     "MAX_OPERATIONS",
@@ -120,9 +121,10 @@ def n_operations(programs: Programs) -> int:
 
 def are_small_powers(numbers: FloatArray) -> np.ndarray:
     """Return which numbers are exponents that are multiplied out; the text depends on these."""
-    # Not np.isin, which takes 30 us.
-    small: np.ndarray = (numbers == 2.0) | (numbers == 3.0) | (numbers == 4.0)
-    return small
+    whole: np.ndarray = (
+        (numbers == np.floor(numbers)) & (numbers >= 2.0) & (numbers <= MOST_FACTORS)
+    )
+    return whole
 
 
 def program_steps(programs: Programs, p: int) -> list[tuple[int, int]]:
@@ -159,7 +161,7 @@ class Values:
         self.reads: dict[str, frozenset[int]] = {}  # species behind each name
         self._needs: dict[str, tuple[str, ...]] = {}
         self.is_dear: dict[str, bool] = {}
-        self._small_powers: set[str] = set()  # exponents that are 2, 3 or 4 at present
+        self._small_powers: set[str] = set()  # exponents that are multiplied out at present
 
     def add(self, steps: list[tuple[int, int]]) -> str:
         """Return the name of a program's value."""

@@ -72,11 +72,11 @@ def test_every_operation_of_lanes_gives_the_bits_of_single_programs(operation):
     n = int(N_ARGUMENTS[code])
     leaves = [(SPECIES, 0), (PARAMETER, 0), (SPECIES, 1)][:n]
     programs = [[*leaves, (code, 0)]]
-    constants = [2.0, 3.0, 4.0, -0.5]
+    constants = [*range(2, 18), -0.5, 2.5]
     # The last argument as a constant, which may have a step of its own.
     programs += [[*leaves[:-1], (CONSTANT, c), (code, 0)] for c in range(len(constants))]
     rng = np.random.default_rng(code)
-    numbers = (2.0, 3.0, 4.0, 0.5, -1.0, 0.0, np.nan)
+    numbers = (*range(2, 18), 0.5, 2.5, -1.0, 0.0, np.nan)
     # The same parameter in all lanes, as in an ordinary run; and others in each, as in a scan.
     for parameters in (*(np.full(LANES, one) for one in numbers), rng.choice(numbers, LANES)):
         for scale in (1.0, 30.0):

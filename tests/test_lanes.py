@@ -45,12 +45,12 @@ BIRTH_DEATH = gl.Network.parse("species X\n0 -> X @ 30\nX -> 0 @ 1")
 # Every operation of the language, also where it has no value, in laws and in an observable.
 LAWS_OF_ALL_KINDS = gl.Network.parse("""
 species A = 12, B = 7, C = 1
-param k = 1.5, n = 2, m = 2.5
+param k = 1.5, n = 2, m = 2.5, l = 7
 observe odd = if(A > B and not (C == 1) or A <= 3, exp(-A/9), log10(1 + B)) - min(A, B, C)
 observe far = tan(A) + asin(C/9) + acos(0) + atan(B) + sinh(C/5) + cosh(C/5) + asinh(B) + atanh(0)
-0 => A @ 3 + hill(B, 4, n) + hillr(B, 4, m)*hill(C, 2, 3) + hill(C, 2, 4)
+0 => A @ 3 + hill(B, 4, n) + hillr(B, 4, m)*hill(C, 2, 3) + hill(C, 2, 4)*hillr(A, 20, 8)
 A => B @ k*A^2/(9 + A^n) + sqrt(A)*abs(sin(B))
-B => C @ max(0.1, min(B, 5))*(1 + cos(A)^2)*exp(-B/20)
+B => C @ max(0.1, min(B, 5))*(1 + cos(A)^2)*exp(-B/20) + hill(B, 9, l)*B^11/(B^11 + 2e9)
 2 C -> A @ 0.1*floor(1 + A/3)/ceil(1 + B/4)
 C => 0 @ log(1 + C)*tanh(C) + factorial(min(C, 4))/9
 B -> 0 @ 0.1 + (A != B)*(0.2 + (B >= 3)*0.1 + (B < 2)*(A > 0)/8)
@@ -167,7 +167,7 @@ EXPRESSIONS = st.recursive(
         inner.map(lambda x: f"exp(-abs({x}))"),
         st.tuples(inner, inner).map(lambda x: f"max({x[0]}, {x[1]})"),
         st.tuples(inner, inner, inner).map(lambda x: f"if({x[0]} > {x[1]}, {x[2]}, 1)"),
-        st.tuples(inner, st.sampled_from(["2", "3", "4", "2.5"])).map(
+        st.tuples(inner, st.sampled_from(["2", "3", "4", "6", "13", "2.5"])).map(
             lambda x: f"hill(abs({x[0]}), 2, {x[1]})"
         ),
     ),

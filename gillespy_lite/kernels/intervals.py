@@ -151,7 +151,8 @@ def _power(a, b, c, d):
     a = abs(a)
     low = min(power(a, c), power(a, d), power(b, c), power(b, d))
     high = max(power(a, c), power(a, d), power(b, c), power(b, d))
-    return max(_below(low), 0.0), _above(high)
+    # Products within the interval differ from the library's powers at its ends by up to 8e-16.
+    return max(_below(_below(low)), 0.0), _above(_above(high))
 
 
 @inlined

@@ -29,7 +29,7 @@ from .lanes import (
     steps_to_wait,
 )
 from .references import refer
-from .special_functions import power
+from .special_functions import is_product, power, product_power
 from .walking import ALL_DONE, BUDGET_SPENT
 
 __all__ = ["lane_power_8", "lane_power_16", "run_lane_bursts"]
@@ -38,13 +38,16 @@ _FRESH = 6  # of LaneWalker.counter: lanes that the burst must bring up to date
 _NO_BITS, _ALL = np.uint64(0), np.uint64(2**LANES - 1)
 
 
-@apart
-def _raise_one_by_one(row, width, exponent):
-    for lane in range(width):
-        row[lane] = power(row[lane], exponent)
-
-
 def _lane_power(width: int, load: Callable[..., Any]) -> Any:
+    @apart
+    def raise_row(row, exponent):
+        if is_product(exponent):
+            store(row, 0, product_power(load(row, 0), exponent))
+        else:
+            # Calls of the mathematical library have no vector form that gives the same last bits.
+            for lane in range(width):
+                row[lane] = power(row[lane], exponent)
+
     @inlined
     def lane_power(x, exponent, scratch):
         if exponent == 2.0:
@@ -54,9 +57,9 @@ def _lane_power(width: int, load: Callable[..., Any]) -> Any:
         if exponent == 4.0:
             square = x * x
             return square * square
-        # Calls of the mathematical library have no vector form that gives the same last bits.
+        # As a call, for this stands in generated code as often as a law has a power.
         store(scratch, 0, x)
-        _raise_one_by_one(scratch, width, exponent)
+        raise_row(scratch, exponent)
         return load(scratch, 0)
 
     return lane_power

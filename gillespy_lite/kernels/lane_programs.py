@@ -25,14 +25,14 @@ from .lane_vectors import (
     store,
 )
 from .programs import apply_operation
-from .special_functions import power
+from .special_functions import is_product, power, product_power
 
-__all__ = ["CUBE", "FOURTH_POWER", "SQUARE", "LaneTape", "run_tape"]
+__all__ = ["SQUARE", "LaneTape", "run_tape"]
 
 _ALL = np.uint64(2**LANES - 1)
 
-# Codes of steps beside those of operations: powers whose exponent is known.
-SQUARE, CUBE, FOURTH_POWER = range(codes.MRATIO + 1, codes.MRATIO + 4)
+# The code of a step beside those of operations.
+SQUARE = codes.MRATIO + 1
 
 
 class LaneTape(NamedTuple):
@@ -69,15 +69,11 @@ def _operate_one_by_one(code, rows, at, first, second, third, scratch):
 @apart
 def _raise_to(rows, at, base, exponent):
     """Write `special_functions.power` of two rows."""
-    x, y = load(rows, base), load(rows, exponent)
-    if bits(y == 2.0) == _ALL:
-        store(rows, at, x * x)
-    elif bits(y == 3.0) == _ALL:
-        store(rows, at, (x * x) * x)
-    elif bits(y == 4.0) == _ALL:
-        square = x * x
-        store(rows, at, square * square)
+    n = rows[exponent]
+    if is_product(n) and bits(load(rows, exponent) == n) == _ALL:
+        store(rows, at, product_power(load(rows, base), n))
     else:
+        # Calls of the mathematical library have no vector form that gives the same last bits.
         for lane in range(LANES):
             rows[at + lane] = power(rows[base + lane], rows[exponent + lane])
 
@@ -96,11 +92,6 @@ def _operate(code, rows, at, first, second, third, scratch):
         store(rows, at, a / b)
     elif code == SQUARE:
         store(rows, at, a * a)
-    elif code == CUBE:
-        store(rows, at, (a * a) * a)
-    elif code == FOURTH_POWER:
-        square = a * a
-        store(rows, at, square * square)
     elif code == codes.NEGATE:
         store(rows, at, -a)
     elif code == codes.POWER:
