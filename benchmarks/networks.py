@@ -13,7 +13,7 @@ from peers import Process
 
 import gillespy_lite as gl
 
-__all__ = ["MODELS", "N_TIMES", "Model", "chain"]
+__all__ = ["MODELS", "N_TIMES", "Model", "chain", "towns"]
 
 N_TIMES = 101
 
@@ -34,7 +34,7 @@ class Model:
         Parameters and initial counts that the long trajectory has instead: a network that comes to
         rest needs more molecules to have many events.
     kind : str
-        "small" or "medium" (20 to 60 reactions).
+        "small", "medium" (20 to 60 reactions) or "large".
     """
 
     text: str
@@ -168,6 +168,17 @@ def _per_tim_clock() -> str:
     return "\n".join(lines)
 
 
+def towns(n: int) -> str:
+    """Return an epidemic in towns on a ring; people travel to the next town and back."""
+    lines = ["param infect = 3e-4, recover = 0.1, travel = 0.02", "species S0 = 990, I0 = 10, R0"]
+    lines += [f"species S{i} = 1000, I{i}, R{i}" for i in range(1, n)]
+    for i in range(n):
+        j = (i + 1) % n
+        lines += [f"S{i} + I{i} -> 2 I{i} @ infect", f"I{i} -> R{i} @ recover"]
+        lines += [f"{x}{i} <-> {x}{j} @ travel, travel" for x in "SI"]
+    return "\n".join(lines)
+
+
 MODELS = {
     "birth-death": Model(
         """
@@ -268,6 +279,7 @@ MODELS = {
     "repressilator": Model(_repressilator(), end=100.0, single_end=10_000.0, kind="medium"),
     # Leloup, Goldbeter (1998), J. Biol. Rhythms 13, 70, doi:10.1177/074873098128999934.
     "per-tim clock": Model(_per_tim_clock(), end=24.0, single_end=1000.0, kind="medium"),
+    "towns": Model(towns(20), end=30.0, single_end=1200.0, kind="large"),
 }
 
 

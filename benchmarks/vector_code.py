@@ -24,6 +24,7 @@ __all__ = ["Arithmetic", "arithmetic_in", "assembly_of"]
 
 KERNELS = [
     "gillespy_lite.kernels.lanes:run_lanes",
+    "gillespy_lite.kernels.lane_trees:run_lane_trees",
     "gillespy_lite.kernels.lane_leaps:run_leap_lanes",
 ]
 

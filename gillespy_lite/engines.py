@@ -16,8 +16,10 @@ from .compilation import CompiledNetwork
 from .errors import MethodError
 from .kernels.lane_leaps import LeapNetwork, run_leap_lanes
 from .kernels.lane_martingales import MartingaleLanes
+from .kernels.lane_trees import run_lane_trees
 from .kernels.lanes import LaneNetwork, run_lanes
 from .kernels.programs import Programs
+from .kernels.sum_tree import DENSE_LIMIT, LANE_LIMIT
 from .lane_compilation import compile_lanes, compile_leap_lanes, why_no_lanes
 from .methods import Method
 from .rate_laws import did_you_mean
@@ -99,7 +101,7 @@ def choose_engine(
     obstacle = _obstacle(engine, method, compiled, shape)
     if obstacle is not None and engine != "auto":
         raise MethodError(f"engine {engine!r} cannot do this run: {obstacle}; use engine='auto'")
-    no_lanes = obstacle or _no_lanes(compiled, shape)
+    no_lanes = obstacle or _no_lanes(method, compiled, shape)
     if engine == "specialised":
         return _specialised("asked for", compiled, shape, no_lanes is None)
     if obstacle is not None:
@@ -124,7 +126,9 @@ def _lanes(reason: str, method: Method, compiled: CompiledNetwork) -> Engine:
     if method.name == "tau_leaping":
         leaps = compile_leap_lanes(compiled)
         return Engine("lanes", reason, lanes=leaps, lane_kernel=run_leap_lanes)
-    return Engine("lanes", reason, lanes=compile_lanes(compiled), lane_kernel=run_lanes)
+    lanes = compile_lanes(compiled)
+    kernel = run_lanes if lanes.n_reactions <= DENSE_LIMIT else run_lane_trees
+    return Engine("lanes", reason, lanes=lanes, lane_kernel=kernel)
 
 
 def _specialised(reason: str, compiled: CompiledNetwork, shape: RunShape, in_lanes: bool) -> Engine:
@@ -159,10 +163,12 @@ def _obstacle(
     if shape.moves:
         return "something changes between the jumps of reactions: a rate, a condition, an event"
     if engine == "lanes":
-        return _no_lanes(compiled, shape)
+        return _no_lanes(method, compiled, shape)
     return can_specialise(compiled) if engine == "specialised" else None
 
 
-def _no_lanes(compiled: CompiledNetwork, shape: RunShape) -> str | None:
+def _no_lanes(method: Method, compiled: CompiledNetwork, shape: RunShape) -> str | None:
     """Return why a run cannot go in lanes, or None if it can."""
-    return "every event is recorded" if shape.every_event else why_no_lanes(compiled)
+    if shape.every_event:
+        return "every event is recorded"
+    return why_no_lanes(compiled, LANE_LIMIT if method.name == "direct" else DENSE_LIMIT)

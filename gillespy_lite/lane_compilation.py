@@ -19,7 +19,7 @@ from .kernels.lanes import (
     LaneWalker,
 )
 from .kernels.programs import Programs
-from .kernels.sum_tree import DENSE_LIMIT
+from .kernels.sum_tree import ARITY, DENSE_LIMIT, tree_size
 from .lane_tapes import write_tape
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "lane_walker",
     "leap_walker",
     "martingale_walker",
+    "n_places",
     "why_no_lanes",
 ]
 
@@ -41,15 +42,15 @@ ONE_SET = 2**62
 _MOST_CHANGES = 48
 
 
-def why_no_lanes(compiled: CompiledNetwork) -> str | None:
-    """Return why a network cannot run in lanes, or None if it can."""
+def why_no_lanes(compiled: CompiledNetwork, most_reactions: int = DENSE_LIMIT) -> str | None:
+    """Return why a network cannot run in lanes of some kind, or None if it can."""
     n = compiled.arrays.form.size
     if compiled.moves:
         return (
             "it has rates, variables, delays or events that need more than the jumps of reactions"
         )
-    if n > DENSE_LIMIT:
-        return f"it has {n} reactions, and lanes take at most {DENSE_LIMIT}"
+    if n > most_reactions:
+        return f"it has {n} reactions, and lanes take at most {most_reactions}"
     if n == 0:
         return "it has no reaction"
     if np.abs(compiled.arrays.change).max(initial=0) > LARGEST_LANE_CHANGE:
@@ -57,6 +58,12 @@ def why_no_lanes(compiled: CompiledNetwork) -> str | None:
     if compiled.initial_state.max(initial=0) > LARGEST_LANE_COUNT:
         return "a count starts above 2**52"
     return None
+
+
+def n_places(n_reactions: int) -> int:
+    """Return how many places lanes have for propensities: whole blocks of what is added up."""
+    block = 4 if n_reactions <= DENSE_LIMIT else ARITY
+    return block * -(-n_reactions // block)
 
 
 def compile_lanes(compiled: CompiledNetwork) -> LaneNetwork:
@@ -78,7 +85,7 @@ def compile_lanes(compiled: CompiledNetwork) -> LaneNetwork:
 def _build(arrays: ReactionArrays, n_species: int) -> LaneNetwork:
     n = arrays.form.size
     laws = np.flatnonzero(arrays.form != PAIR)
-    n_padded = 4 * -(-n // 4)
+    n_padded = n_places(n)
     first, second = np.full(n_padded, n_species), np.full(n_padded, n_species)
     shift = np.zeros(n_padded)
     first[:n], second[:n], shift[:n] = arrays.first, arrays.second, arrays.shift
@@ -253,7 +260,8 @@ def lane_walker(
     n_rows = _n_rows(lanes)
     condition, constants, n_more = write_tape(request.condition, first_parameter, n_rows)
     n_more += constants.size
-    take = _Vectors(n_rows + n_more + 4 + 2 * n_padded + n_laws + 10).take
+    n_sums = n_padded if lanes.n_reactions <= DENSE_LIMIT else tree_size(lanes.n_reactions)
+    take = _Vectors(n_rows + n_more + 4 + n_sums + n_padded + n_laws + 11).take
     state = take(n_rows + n_more)
     _fill_rows(lanes, state)
     state[n_rows * LANES :][: constants.size * LANES] = constants.repeat(LANES)
@@ -263,7 +271,7 @@ def lane_walker(
         clock=np.zeros(2),
         state=state,
         stream=take(4, dtype=np.uint64),
-        cumulative=take(n_padded),
+        cumulative=take(n_sums),
         time=take(),
         next_time=take(),
         total=take(),
@@ -271,6 +279,7 @@ def lane_walker(
         look_time=take(),
         n_events=take(dtype=np.int64),
         chosen=take(dtype=np.int64),
+        target=take(),
         n_recorded=take(dtype=np.int64),
         row=take(dtype=np.int64),
         set=np.full(LANES, -1),

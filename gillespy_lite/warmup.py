@@ -11,6 +11,7 @@ from typing import Any
 from .dsl import parse_network
 from .ensembles import ensemble
 from .kernels.jit import n_compiled
+from .kernels.sum_tree import DENSE_LIMIT
 from .master_equation import first_passage, solve_master_equation
 from .methods import METHODS, StochasticMethod
 from .multilevel_estimation import multilevel
@@ -23,6 +24,7 @@ __all__ = ["Warmed", "warm_up"]
 
 _MASS_ACTION = "species A = 3, B\n0 -> A @ 1\n2 A <-> B @ 1, 1\nA -> 0 @ 1"
 _THREE_MOLECULES = "species A = 3\n3 A -> 0 @ 1\n0 -> A @ 1"
+_MANY_REACTIONS = "species A = 3\n" + "A -> 0 @ 1\n" * (DENSE_LIMIT + 1)
 _RATE_LAWS = "species A = 3\n0 => A @ 1/(1 + A)\nA -> 0 @ 1"
 _MOVING = "species A = 3\n0 -> A @ 1 + t\nA -> 0 @ 1"
 
@@ -55,6 +57,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
             yield "direct: ensembles in lanes", small_ensemble(_MASS_ACTION, name, engine="lanes")
             if everything:
                 yield "direct: three molecules", small_ensemble(_THREE_MOLECULES, name)
+                large = small_ensemble(_MANY_REACTIONS, name, engine="lanes")
+                yield "direct: ensembles of larger networks in lanes", large
         if name == "tau_leaping":
             yield f"{name}: ensembles in lanes", small_ensemble(_RATE_LAWS, name, engine="lanes")
         yield f"{name}: other networks", small_ensemble(_RATE_LAWS, name)

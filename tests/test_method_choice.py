@@ -40,13 +40,15 @@ def enzymes(n_steps: int) -> gl.Network:
 @pytest.mark.parametrize(
     ("network", "chosen"),
     [
-        (ring(90), "next_reaction"),
+        # next_reaction is faster for one path, and direct for many.
+        (ring(90), "direct"),
+        (ring(300), "next_reaction"),
         (ring(4000), "composition_rejection"),
         (meetings(20), "rejection"),
         (enzymes(80), "rejection"),
         (ring(64), "direct"),
     ],
-    ids=["small ring", "large ring", "dense", "laws", "64 reactions"],
+    ids=["small ring", "ring", "large ring", "dense", "laws", "64 reactions"],
 )
 def test_auto_chooses_by_what_events_do_and_draws_as_the_method_does(network, chosen):
     auto = gl.simulate(network, [0.0, 0.05, 0.1], rng=3)

@@ -230,8 +230,9 @@ def test_entropies_and_keys_are_those_of_numpy():
         (LAWS, {"h": [1, 2.0, 1 / 3], "C": [1, 2, 3]}),
         (gl.models.schlogl(), {"c1": np.linspace(1e-7, 4e-7, 9) / 3, "N1": np.full(9, 1e5 / 7)}),
         (gl.models.toggle_switch(), None),
+        (gl.Network.parse("species X = 3\nparam k = 2\n" + "0 -> X @ k\n" * 90), {"k": [1, 0.3]}),
     ],
-    ids=["laws", "derived", "schlogl", "toggle"],
+    ids=["laws", "derived", "schlogl", "toggle", "90 reactions"],
 )
 def test_numbers_of_sets_are_those_of_compiled_relatives(network, points):
     points = points or {name: [0.3, 1 / 7, 2] for name in network.parameter_names}

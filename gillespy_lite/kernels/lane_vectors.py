@@ -39,6 +39,7 @@ __all__ = [
     "everywhere_16",
     "fill",
     "first_lane",
+    "gathered",
     "load",
     "load_8",
     "load_16",
@@ -270,6 +271,38 @@ def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     pointer = _pointer(context, builder, sig.args[0], args[0], args[1], sig.args[2].width)
     builder.store(args[2], pointer, align=8)
     return context.get_dummy_value()
+
+
+def gathered(array, rows, beyond):
+    """Return for each lane the number in its own row, or so many rows beyond.
+
+    `array` is flat, (n_rows * LANES,); `rows` are whole numbers of lanes, `beyond` is one number.
+    """
+    return array.reshape(-1, LANES)[rows + int(beyond), np.arange(LANES)]
+
+
+@type_callable(gathered)
+def _type_gathered(context: Any) -> Any:
+    def typer(array: Any, rows: Any, beyond: Any) -> Any:
+        if not isinstance(array, types.Array) or array.dtype not in _OF_DTYPE or rows != WHOLE:
+            return None
+        return _OF_DTYPE[array.dtype]
+
+    return typer
+
+
+@lower_builtin(gathered, types.Array, Lanes, types.Integer)
+def _lower_gathered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    start = context.make_array(sig.args[0])(context, builder, args[0]).data
+    places = builder.mul(args[1], _splat(builder, ir.Constant(_I64, LANES), WHOLE))
+    start = builder.gep(start, [builder.mul(args[2], ir.Constant(_I64, LANES))])
+    found = ir.Constant(_vector(sig.return_type), ir.Undefined)
+    for lane in range(LANES):
+        number = ir.Constant(ir.IntType(32), lane)
+        own = builder.gep(start, [builder.extract_element(places, number)])
+        own = builder.gep(own, [ir.Constant(_I64, lane)])
+        found = builder.insert_element(found, builder.load(own), number)
+    return found
 
 
 def align_stack():

@@ -15,7 +15,8 @@ A lane that is done takes the next row from a counter that all threads share.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,13 +51,16 @@ __all__ = [
     "LaneWalker",
     "attend",
     "begin",
+    "event_maker",
     "fill_fixed",
     "fill_laws",
     "find_hits",
     "finish_lane",
+    "lane_kernel",
     "law_values",
     "look",
     "make_events",
+    "propensities_of",
     "record_lane",
     "run_lanes",
     "start_lane",
@@ -84,7 +88,7 @@ _AHEAD = np.uint64(16)  # numbers, two cache lines
 
 
 class LaneNetwork(NamedTuple):
-    """A network of at most DENSE_LIMIT reactions as lanes read it; all arrays are contiguous.
+    """A network as lanes read it; all arrays are contiguous.
 
     The numbers of a network may be there many times, as sets: coefficients, factors and parameters
     here, `initial_state` and `key` in the request, each set by set in a flat array. An ordinary run
@@ -95,7 +99,7 @@ class LaneNetwork(NamedTuple):
     and what the tapes of the laws and of the condition read and write besides.
     """
 
-    # For each reaction, and then for as many of propensity 0 as fill a block of four: its
+    # For each reaction, and then for as many of propensity 0 as fill a block (`n_places`): its
     # propensity is coefficient * x[first] * (x[second] - shift). A law is 1 * its row * (1 - 0).
     coefficient: np.ndarray  # (n_sets * n_padded,) float64
     first: np.ndarray  # (n_padded,) int64, a place in the state: LANES * row
@@ -136,7 +140,9 @@ class LaneWalker(NamedTuple):
     clock: np.ndarray  # (2,) float64, for `Pace` only
     state: np.ndarray  # (n_rows * LANES,) float64
     stream: np.ndarray  # (4 * LANES,) uint64, word by word
-    cumulative: np.ndarray  # (n_padded * LANES,) float64
+    # Sums of propensities: (n_padded * LANES,) float64, one for each reaction; or the nodes of a
+    # tree of sums, (tree_size(n_reactions) * LANES,).
+    cumulative: np.ndarray
     time: np.ndarray  # (LANES,) float64
     next_time: np.ndarray  # (LANES,) float64, of the event that was drawn
     total: np.ndarray  # (LANES,) float64
@@ -144,6 +150,7 @@ class LaneWalker(NamedTuple):
     look_time: np.ndarray  # (LANES,) float64, the time at the last look
     n_events: np.ndarray  # (LANES,) int64
     chosen: np.ndarray  # (LANES,) int64
+    target: np.ndarray  # (LANES,) float64, scratch
     n_recorded: np.ndarray  # (LANES,) int64
     row: np.ndarray  # (LANES,) int64
     set: np.ndarray  # (LANES,) int64, whose numbers a lane has; -1 for a start
@@ -208,7 +215,7 @@ def fill_laws(network, walker):
 
 
 @inlined
-def _propensity(network, state, k, coefficient):
+def propensities_of(network, state, k, coefficient):
     """Return the propensities of a reaction, or of a law that is in its row."""
     value = coefficient * load(state, network.first[k])
     # Times 1 leaves every number what it is, so a missing partner need not be looked up.
@@ -234,13 +241,13 @@ def _fill_cumulative(network, walker, far):
         for block in range(0, in_fours, 4):
             within = everywhere(0.0)
             for k in range(block, block + 4):
-                within = within + _propensity(network, state, k, network.coefficient[k])
+                within = within + propensities_of(network, state, k, network.coefficient[k])
                 store(cumulative, k * LANES, offset + within)
             offset = offset + within
         if in_fours < n:
             within = everywhere(0.0)
             for k in range(in_fours, n):
-                within = within + _propensity(network, state, k, network.coefficient[k])
+                within = within + propensities_of(network, state, k, network.coefficient[k])
                 store(cumulative, k * LANES, offset + within)
             offset = offset + within
     else:
@@ -248,7 +255,7 @@ def _fill_cumulative(network, walker, far):
             within = everywhere(0.0)
             for k in range(block, min(block + 4, n)):
                 own = load(walker.coefficient, k * LANES)
-                within = within + _propensity(network, state, k, own)
+                within = within + propensities_of(network, state, k, own)
                 store(cumulative, k * LANES, offset + within)
             offset = offset + within
     store(walker.total, 0, offset)
@@ -256,12 +263,19 @@ def _fill_cumulative(network, walker, far):
 
 
 @inlined
-def _choose_and_fire(network, walker, target, goes):
-    """Fire, in the lanes that go, the reaction whose share holds the target; -1 in the others."""
-    n, cumulative, state = network.n_reactions, walker.cumulative, walker.state
+def _choose_by_sums(network, walker, target, goes):
+    """Return in whose share the target lies: a reaction, or -1 in the lanes that do not go."""
+    cumulative = walker.cumulative
     chosen = ones(goes) - 1  # 0, and -1 where the lane is held, which no share is below
-    for k in range(n - 1):
+    for k in range(network.n_reactions - 1):
         chosen = chosen + ones(load(cumulative, k * LANES) <= target)
+    return chosen
+
+
+@inlined
+def _fire(network, walker, chosen):
+    """Change the state of each lane by one event of the reaction chosen, if there is one."""
+    state = walker.state
     if network.row_width == 0:
         for species in range(network.n_species):
             first, last = network.change_start[species], network.change_start[species + 1]
@@ -278,48 +292,66 @@ def _choose_and_fire(network, walker, target, goes):
     for lane in range(LANES):
         # The row for -1 comes last.
         fired = walker.chosen[lane]
-        start = width * (fired if fired >= 0 else n)
+        start = width * (fired if fired >= 0 else network.n_reactions)
         for k in range(start, start + width):
             state[network.row_species[k] + lane] += network.row_change[k]
 
 
-@inlined
-def make_events(network, request, walker, far, may):
-    """Make one event in each of the lanes that may, and are not held at a sampling time.
+def event_maker(fill_sums: Callable[..., Any], choose: Callable[..., Any]) -> Any:
+    """Return a step of lanes.
 
-    `far` holds references to the network, to anything, and to the walker.
-
-    Returns
-    -------
-    goes : truth of lanes
-        Where there was an event; elsewhere nothing has changed.
-    fault : word
-        The lanes with a propensity at fault, as bits.
-    target : numbers of lanes
-        What the sums of propensities were compared with; -1 where there was no event.
+    Parameters
+    ----------
+    fill_sums : compiled function (network, walker, far) -> word
+        Writes the sums of the propensities, the total to `walker.total`; returns the lanes with a
+        bad one, as bits.
+    choose : compiled function (network, walker, target, goes) -> lanes
+        Returns the reaction in whose share of the total the target lies; -1 in a lane that does
+        not go.
     """
-    stream = walker.stream
-    fault = _fill_cumulative(network, walker, far)
-    s0, s1 = load(stream, 0), load(stream, LANES)
-    s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
-    word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
-    waiting = random_exponential(word)
-    word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
-    total, time = load(walker.total, 0), load(walker.time, 0)
-    next_time = time + waiting / total
-    # Without an event ever the quotient is inf, or 0/0; neither comes before a grid time.
-    n_events = load(walker.n_events, 0)
-    goes = may & (next_time <= load(walker.grid_time, 0)) & (n_events != request.max_events)
-    target = select(goes, random_uniform(word) * total, -1.0)
-    store(walker.next_time, 0, next_time)
-    store(walker.time, 0, select(goes, next_time, time))
-    store(walker.n_events, 0, n_events + ones(goes))
-    store(stream, 0, select(goes, t0, s0))
-    store(stream, LANES, select(goes, t1, s1))
-    store(stream, 2 * LANES, select(goes, t2, s2))
-    store(stream, 3 * LANES, select(goes, t3, s3))
-    _choose_and_fire(network, walker, target, goes)
-    return goes, fault, target
+
+    @inlined
+    def make_events(network, request, walker, far, may):
+        """Make one event in each of the lanes that may, and are not held at a sampling time.
+
+        `far` holds references to the network, to anything, and to the walker.
+
+        Returns
+        -------
+        goes : truth of lanes
+            Where there was an event; elsewhere nothing has changed.
+        fault : word
+            The lanes with a propensity at fault, as bits.
+        target : numbers of lanes
+            What the sums of propensities were compared with; -1 where there was no event.
+        """
+        stream = walker.stream
+        fault = fill_sums(network, walker, far)
+        s0, s1 = load(stream, 0), load(stream, LANES)
+        s2, s3 = load(stream, 2 * LANES), load(stream, 3 * LANES)
+        word, t0, t1, t2, t3 = next_words(s0, s1, s2, s3)
+        waiting = random_exponential(word)
+        word, t0, t1, t2, t3 = next_words(t0, t1, t2, t3)
+        total, time = load(walker.total, 0), load(walker.time, 0)
+        next_time = time + waiting / total
+        # Without an event ever the quotient is inf, or 0/0; neither comes before a grid time.
+        n_events = load(walker.n_events, 0)
+        goes = may & (next_time <= load(walker.grid_time, 0)) & (n_events != request.max_events)
+        target = select(goes, random_uniform(word) * total, -1.0)
+        store(walker.next_time, 0, next_time)
+        store(walker.time, 0, select(goes, next_time, time))
+        store(walker.n_events, 0, n_events + ones(goes))
+        store(stream, 0, select(goes, t0, s0))
+        store(stream, LANES, select(goes, t1, s1))
+        store(stream, 2 * LANES, select(goes, t2, s2))
+        store(stream, 3 * LANES, select(goes, t3, s3))
+        _fire(network, walker, choose(network, walker, target, goes))
+        return goes, fault, target
+
+    return make_events
+
+
+make_events = event_maker(_fill_cumulative, _choose_by_sums)
 
 
 # ---- Rows ----------------------------------------------------------------------------------------
@@ -551,30 +583,39 @@ def attend(request, walker, output, far, first_index, alive, went, hits, fault):
     return alive, fresh
 
 
-@kernel
-def run_lanes(network, request, walker, output, first_index, budget):
-    """Run rows of an output in lanes; return why it stopped."""
-    # Parts that are kept apart get the groups by their addresses; the vector arithmetic does not,
-    # because it would have to look up every array's place anew after each store.
-    align_stack()
-    far = refer(network), refer(request), refer(walker), refer(output)
-    counter, all_lanes = walker.counter, everywhere(0.0) == 0.0
-    watched = request.condition.start.size > 1
-    if counter[UNDER_WAY] == 0:
-        counter[UNDER_WAY] = 1
-        alive = begin(network, request, walker, far, first_index)
-    else:
-        alive = np.uint64(counter[ALIVE])
-    step = counter[STEPS]
-    last_step = step + max(np.int64(1), budget // LANES)
-    while alive != _NO_BITS and step < last_step:
-        step += 1
-        goes, fault, _ = make_events(network, request, walker, far, all_lanes)
-        went, hits = bits(goes), _NO_BITS
-        if watched:
-            hits = find_hits(far[0], far[1], far[2]) & went
-        if step % LOOK == 0:
-            fault |= look(far[0], far[2])
-        alive, _ = attend(request, walker, output, far, first_index, alive, went, hits, fault)
-    counter[ALIVE], counter[STEPS] = np.int64(alive), step
-    return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT
+def lane_kernel(name: str, make_events: Callable[..., Any]) -> Any:
+    """Return the kernel of the direct method in lanes, called ``run_<name>``."""
+
+    def run(network, request, walker, output, first_index, budget):
+        """Run rows of an output in lanes; return why it stopped."""
+        # Parts that are kept apart get the groups by their addresses; the vector arithmetic does
+        # not, because it would have to look up every array's place anew after each store.
+        align_stack()
+        far = refer(network), refer(request), refer(walker), refer(output)
+        counter, all_lanes = walker.counter, everywhere(0.0) == 0.0
+        watched = request.condition.start.size > 1
+        if counter[UNDER_WAY] == 0:
+            counter[UNDER_WAY] = 1
+            alive = begin(network, request, walker, far, first_index)
+        else:
+            alive = np.uint64(counter[ALIVE])
+        step = counter[STEPS]
+        last_step = step + max(np.int64(1), budget // LANES)
+        while alive != _NO_BITS and step < last_step:
+            step += 1
+            goes, fault, _ = make_events(network, request, walker, far, all_lanes)
+            went, hits = bits(goes), _NO_BITS
+            if watched:
+                hits = find_hits(far[0], far[1], far[2]) & went
+            if step % LOOK == 0:
+                fault |= look(far[0], far[2])
+            alive, _ = attend(request, walker, output, far, first_index, alive, went, hits, fault)
+        counter[ALIVE], counter[STEPS] = np.int64(alive), step
+        return ALL_DONE if alive == _NO_BITS else BUDGET_SPENT
+
+    # The cached file is named after the function.
+    run.__name__ = run.__qualname__ = f"run_{name}"
+    return kernel(run)
+
+
+run_lanes = lane_kernel("lanes", make_events)

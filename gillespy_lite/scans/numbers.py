@@ -15,6 +15,7 @@ import numpy as np
 from ..compilation import CompiledNetwork, compile_network, rate_constant_parts
 from ..errors import NetworkError
 from ..kernels.arrays import PAIR
+from ..lane_compilation import n_places
 from ..network import Network
 from ..rate_laws import Call, Expression
 from .points import ScanPoints
@@ -93,7 +94,7 @@ class SetNumbers:
         is_bad = np.asarray(np.logical_not(np.isfinite(parameters)).any(axis=1))
         self._check(is_bad, first)
         n_reactions, n_laws = self._arrays.form.size, self._laws.size
-        coefficient = np.zeros((n, 4 * -(-n_reactions // 4)))
+        coefficient = np.zeros((n, n_places(n_reactions)))
         coefficient[:, :n_reactions] = self._arrays.coefficient
         law_factor = np.empty((n, n_reactions))
         law_factor[:] = self._arrays.law_factor
