@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import factorial, prod
 from typing import NamedTuple
@@ -19,8 +20,21 @@ import numpy as np
 from .errors import NetworkError
 from .garbage import collection_paused
 from .kernels.arrays import CUSTOM, GENERAL, PAIR, SCALED, ReactionArrays
-from .kernels.programs import CONSTANT, OPERATION_CODES, PARAMETER, SPECIES, TIME, Programs
+from .kernels.programs import (
+    ADD,
+    CONSTANT,
+    DIVIDE,
+    MULTIPLY,
+    OPERATION_CODES,
+    PARAMETER,
+    POWER,
+    SPECIES,
+    SUBTRACT,
+    TIME,
+    Programs,
+)
 from .kernels.rate_equations import RateEquations
+from .kernels.special_functions import MOST_FACTORS, product_power
 from .mass_action import propensity_expression, rate_expression
 from .network import Network
 from .operations import CONDITIONS
@@ -149,6 +163,24 @@ def _places(names: Sequence[str]) -> dict[str, int]:
     return {name: i for i, name in enumerate(names)}
 
 
+def _power(x: float, n: float) -> float:
+    """Return what `special_functions.power` does; nan where the library's may not be Python's."""
+    if n in range(2, int(MOST_FACTORS) + 1):
+        raised: float = getattr(product_power, "py_func", product_power)(x, n)
+        return raised
+    return x**n if x > 0.0 else math.nan
+
+
+# Operations on two numbers that are rounded as those of kernels are.
+_FOLDED: dict[int, Callable[[float, float], float]] = {
+    ADD: operator.add,
+    SUBTRACT: operator.sub,
+    MULTIPLY: operator.mul,
+    DIVIDE: operator.truediv,
+    POWER: _power,
+}
+
+
 class _ProgramWriter:
     """Collects expressions as one `Programs`."""
 
@@ -159,6 +191,7 @@ class _ProgramWriter:
         self._operations: list[int] = []
         self._arguments: list[int] = []
         self._constants: dict[float, int] = {}
+        self._numbers: list[float] = []
         self.depth = 1
 
     def add(self, expression: Expression | None) -> None:
@@ -173,14 +206,35 @@ class _ProgramWriter:
                 height += 1
                 if isinstance(node, Number):
                     operation = CONSTANT
-                    argument = self._constants.setdefault(node.value, len(self._constants))
+                    argument = self._constant(node.value)
                 else:
                     assert isinstance(node, Symbol)
                     operation, argument = self._place_of(node.name)
+            if (number := self._folded(operation)) is not None:
+                operation, argument = CONSTANT, self._constant(number)
+                del self._operations[-2:], self._arguments[-2:]
             self.depth = max(self.depth, height)
             self._operations.append(operation)
             self._arguments.append(argument)
         self._start.append(len(self._operations))
+
+    def _constant(self, number: float) -> int:
+        place = self._constants.setdefault(number, len(self._constants))
+        if place == len(self._numbers):
+            self._numbers.append(number)
+        return place
+
+    def _folded(self, operation: int) -> float | None:
+        """Return what an operation makes of two numbers that precede it: 12^2 is a number, too."""
+        if operation not in _FOLDED or self._operations[-2:] != [CONSTANT, CONSTANT]:
+            return None
+        a, b = (self._numbers[place] for place in self._arguments[-2:])
+        try:
+            number = _FOLDED[operation](a, b)
+        except (ZeroDivisionError, OverflowError):
+            return None
+        # What is left is what kernels say best themselves; and a key cannot tell 0 from -0.
+        return number if math.isfinite(number) and number != 0.0 else None
 
     def add_nothing(self, before: int) -> None:
         """Append empty programs until the next one has the number `before`."""
@@ -201,7 +255,7 @@ class _ProgramWriter:
             _integers(self._start),
             _integers(self._operations),
             _integers(self._arguments),
-            np.array(list(self._constants), dtype=np.float64),
+            np.array(self._numbers, dtype=np.float64),
         )
 
 

@@ -53,6 +53,9 @@ class Programs(NamedTuple):
     constant: np.ndarray  # (n_constants,) float64
 
 
+_NONE, _ONE = np.uint64(0), np.uint64(1)
+
+
 @inlined
 def _hill(x, threshold, exponent):
     # x^n / (K^n + x^n) through the ratio, so that large powers do not overflow to inf / inf.
@@ -169,28 +172,52 @@ def apply_operation(code, stack, top):
     return top
 
 
+@inlined
+def _leaf(programs, code, argument, state, parameters, time):
+    if code == SPECIES:
+        return np.float64(state[argument])
+    if code == PARAMETER:
+        return parameters[argument]
+    if code == CONSTANT:
+        return programs.constant[argument]
+    return time
+
+
 @part
 def evaluate_program(programs, p, state, parameters, time, stack):
     """Return the value of program `p` at `state` (n_species,), `parameters` and `time`.
 
     `stack` is scratch, (depth,) float64, at least as deep as `compilation` found necessary.
     """
-    # With a plain -1, a literal, `apply_operation` is compiled twice, which takes half a second.
-    top = np.int64(-1)
-    for step in range(programs.start[p], programs.start[p + 1]):
+    # The value on top is kept off the stack, in a register, and places are unsigned, because for
+    # signed ones each access asks if the place counts from the end. Without either, a long path of
+    # networks with laws took 1.1 to 1.35 times as long.
+    value, n = 0.0, _NONE
+    for step in range(np.uint64(programs.start[p]), np.uint64(programs.start[p + 1])):
         code = programs.operation[step]
-        if code == SPECIES:
-            top += 1
-            stack[top] = np.float64(state[programs.argument[step]])
-        elif code == PARAMETER:
-            top += 1
-            stack[top] = parameters[programs.argument[step]]
-        elif code == CONSTANT:
-            top += 1
-            stack[top] = programs.constant[programs.argument[step]]
-        elif code == TIME:
-            top += 1
-            stack[top] = time
+        if code <= TIME:
+            if n > _NONE:
+                stack[n - _ONE] = value
+            n += _ONE
+            argument = np.uint64(programs.argument[step])
+            value = _leaf(programs, code, argument, state, parameters, time)
+        elif code == MULTIPLY:
+            n -= _ONE
+            value = stack[n - _ONE] * value
+        elif code == ADD:
+            n -= _ONE
+            value = stack[n - _ONE] + value
+        elif code == DIVIDE:
+            n -= _ONE
+            value = stack[n - _ONE] / value
+        elif code == SUBTRACT:
+            n -= _ONE
+            value = stack[n - _ONE] - value
+        elif code == POWER:
+            n -= _ONE
+            value = power(stack[n - _ONE], value)
         else:
-            top = apply_operation(code, stack, top)
-    return stack[0]
+            stack[n - _ONE] = value
+            n = np.uint64(apply_operation(code, stack, np.int64(n) - 1) + 1)
+            value = stack[n - _ONE]
+    return value

@@ -61,15 +61,17 @@ def propensity(network, reaction, state, time, stack):
 @inlined
 def law_weight(network, reaction, state):
     """Return what a reaction that is not PAIR multiplies its program with; 0 if it cannot fire."""
-    weight = network.law_factor[reaction]
-    for k in range(network.reactant_start[reaction], network.reactant_start[reaction + 1]):
-        count = state[network.reactant[k]]
+    j = np.uint64(reaction)
+    weight = network.law_factor[j]
+    first, last = network.reactant_start[j], network.reactant_start[j + _ONE]
+    for k in range(np.uint64(first), np.uint64(last)):
+        count, needed = state[np.uint64(network.reactant[k])], network.reactant_count[k]
         # A reaction without its reactants cannot fire, whatever its rate law says.
-        if count < network.reactant_count[k]:
+        if count < needed:
             return 0.0
-        if network.form[reaction] != CUSTOM:
+        if network.form[j] != CUSTOM:
             # Times the falling factorial x (x - 1) ...; the coefficient holds 1 / n!.
-            for taken in range(network.reactant_count[k]):
+            for taken in range(needed):
                 weight *= np.float64(count - taken)
     return weight
 
@@ -78,7 +80,7 @@ def law_weight(network, reaction, state):
 def law_propensity(network, reaction, state, time, stack):
     """Return the propensity of a reaction that is not PAIR."""
     weight = law_weight(network, reaction, state)
-    if network.form[reaction] == GENERAL or weight == 0.0:
+    if network.form[np.uint64(reaction)] == GENERAL or weight == 0.0:
         return weight
     return weight * evaluate_program(network.laws, reaction, state, network.parameters, time, stack)
 
@@ -108,7 +110,9 @@ def fire(network, reaction, state):
             fits = fits and state[species] <= LARGEST_COUNT
             place += _TWO
         return fits
-    for k in range(network.change_start[reaction], network.change_start[reaction + 1]):
+    j = np.uint64(reaction)
+    first, last = network.change_start[j], network.change_start[j + _ONE]
+    for k in range(np.uint64(first), np.uint64(last)):
         species = np.uint64(network.change_species[k])
         state[species] += network.change[k]
         fits = fits and state[species] <= LARGEST_COUNT

@@ -77,12 +77,14 @@ def direct_update(value_of: Callable[..., Any], law_value_of: Callable[..., Any]
     def _update_dense(network, walker, fired, time):
         n = network.form.size
         cumulative, law_value = walker.reals[:n], walker.reals[n : 2 * n]
-        for k in range(network.law_dependent_start[fired], network.law_dependent_start[fired + 1]):
+        start = network.law_dependent_start
+        first, last = start[np.uint64(fired)], start[np.uint64(fired + 1)]
+        for k in range(np.uint64(first), np.uint64(last)):
             reaction = network.law_dependent[k]
             value = law_value_of(network, walker, reaction, time)
             if not 0.0 <= value < np.inf:
                 return reaction
-            law_value[reaction] = value
+            law_value[np.uint64(reaction)] = value
         # Sums in fours: within a block one by one, from block to block by the block's sum. The
         # processor waits for n / 4 + 4 additions instead of n.
         total = 0.0
