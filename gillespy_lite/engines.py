@@ -40,8 +40,9 @@ ENGINES = {
     "specialised": "code generated for the network: one path at a time, or lanes",
 }
 
-# From this many trajectories on lanes are chosen: with fewer most of the 32 lanes stand idle.
-_FEWEST_FOR_LANES = 16
+# From this many trajectories on lanes are chosen: with fewer most of the 32 lanes stand idle. In
+# networks of more reactions than DENSE_LIMIT lanes gain less, and none may.
+_FEWEST_FOR_LANES, _FEWEST_FOR_TREES = 16, 32
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,13 @@ def choose_engine(
         return _specialised("asked for", compiled, shape, no_lanes is None)
     if obstacle is not None:
         return Engine("table", f"auto: {obstacle}")
-    if no_lanes is None and (engine == "lanes" or shape.n_trajectories >= _FEWEST_FOR_LANES):
-        why = f"auto: {_FEWEST_FOR_LANES} or more trajectories"
+    is_dense = compiled.arrays.form.size <= DENSE_LIMIT
+    fewest = _FEWEST_FOR_LANES if is_dense else _FEWEST_FOR_TREES
+    if no_lanes is None and (engine == "lanes" or shape.n_trajectories >= fewest):
+        why = f"auto: {fewest} or more trajectories"
         chosen = _lanes("asked for" if engine == "lanes" else why, method, compiled)
     else:
-        few = f"fewer than {_FEWEST_FOR_LANES} trajectories"
+        few = f"fewer than {fewest} trajectories"
         chosen = Engine("table", f"auto: {no_lanes or few}")
     if engine == "auto" and method.name == "direct" and can_specialise(compiled) is None:
         cost = compile_seconds_estimate(compiled, lanes=chosen.lanes is not None)

@@ -123,6 +123,10 @@ def test_auto_takes_such_lanes_and_what_cannot_use_them_does_not():
     assert (runs.provenance.method, runs.provenance.engine) == ("direct", "lanes")
     assert "in ensembles of direct" in runs.provenance.method_reason
     assert np.array_equal(gl.simulate(network, 0.1, rng=1).counts, runs.counts[0])
+    few = gl.ensemble(network, 0.1, 31, rng=1)
+    assert few.provenance.engine == "table"
+    assert few.provenance.engine_reason == "auto: fewer than 32 trajectories"
+    assert np.array_equal(few.counts, runs.counts[:31])
     leaps = gl.ensemble(network, 0.1, 60, method="tau_leaping", rng=1)
     assert leaps.provenance.engine == "table"
     assert "lanes take at most 64" in leaps.provenance.engine_reason

@@ -93,7 +93,8 @@ def choose_in_lane(tree, lane, leaves, target):
             target -= tree[child * LANES + lane]
             child += 1
         # Rounding can leave `target` at or above the last share; step back to a share above zero.
-        while tree[child * LANES + lane] == 0.0:
+        # Only a lane that is given back, because a share is below 0, may have none.
+        while child > ARITY * node + 1 and tree[child * LANES + lane] == 0.0:
             child -= 1
         node = child
     return np.int64(node - leaves)
