@@ -48,9 +48,10 @@ _BOUNDS = {
 # reaction and each step of a law. Measured: rings of 72, 150 and 256 reactions 26, 43 and 65 ns;
 # 120 and 240 reactions of two molecules 34 and 52; 100 reactions with 50 laws 60.
 _LANES = {"event": 14.0, "reaction": 0.2, "step": 0.11}
-# What is a little slower alone and faster in an ensemble is chosen for both, for a path must not
-# depend on how many are asked for.
-_SLOWER_ALONE = 2.5
+# A path must not depend on how many are asked for, so one choice is made for single paths and for
+# ensembles. Of these an event counts so many times as much; but no single path shall take more than
+# so many times what it could.
+_OF_ENSEMBLES, _SLOWER_ALONE = 2.0, 2.5
 
 
 def choose_method(
@@ -130,8 +131,9 @@ def _choose_by_pilot(compiled: CompiledNetwork) -> tuple[str, str]:
     what = what.replace(" in", " steps in", 1)
     best = min(work, key=work.__getitem__)
     if best != "direct" and why_no_lanes(compiled, LANE_LIMIT) is None:
-        in_lanes = _work_in_lanes(compiled)
-        if in_lanes < work[best] and work["direct"] <= _SLOWER_ALONE * work[best]:
+        in_lanes, alone = _work_in_lanes(compiled), work["direct"] / work[best]
+        both = alone * (in_lanes / work[best]) ** _OF_ENSEMBLES
+        if both < 1.0 and alone <= _SLOWER_ALONE:
             return "direct", f"auto: exact; {what}, {in_lanes:.0f} in ensembles of direct"
     return best, f"auto: exact; {what}"
 

@@ -293,7 +293,8 @@ def test_rows_of_a_large_network_give_the_paths_of_its_lists(name):
     [
         (NETWORKS["few constants"], "partial_propensity"),
         (NETWORKS["one class of many blocks"], "composition_rejection"),
-        (random_network(30, 70, 70, 4), "next_reaction"),
+        # next_reaction is a little faster in a single path, direct much faster in an ensemble.
+        (random_network(30, 70, 70, 4), "direct"),
     ],
 )
 def test_auto_takes_the_method_with_less_work_and_says_so(network, chosen):
