@@ -84,19 +84,16 @@ def assembly_of(kernel: Any) -> str:
 
 
 def _run_everything() -> None:
-    """Make the engines compile what they need for a network with mass action and with a law."""
-    import inspect
-
+    """Make the engines compile what mass action, laws and more than 64 reactions need."""
     from networks import MODELS
 
     import gillespy_lite as gl
 
-    options = {}
-    if "engine" in inspect.signature(gl.ensemble).parameters:
-        options["engine"] = "lanes"
+    how = {"threads": 1, "rng": 1, "engine": "lanes"}
     for name in ("vilar", "toggle"):
         for method in ("direct", "tau_leaping"):
-            gl.ensemble(MODELS[name].network, 0.01, 64, method=method, threads=1, rng=1, **options)
+            gl.ensemble(MODELS[name].network, 0.01, 64, method=method, **how)
+    gl.ensemble(MODELS["towns"].network, 0.01, 64, method="direct", **how)
 
 
 def main() -> int:

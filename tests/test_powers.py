@@ -52,7 +52,7 @@ def test_powers_outside_and_at_the_edges_are_those_of_the_library():
     assert math.isnan(power(-2.0, 2.5))
 
 
-@pytest.mark.parametrize("n", [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17])
+@pytest.mark.parametrize("n", [5, 8, 11, 16, 17])
 def test_every_engine_takes_the_same_products(n):
     network = gl.Network.parse(
         f"""
@@ -66,12 +66,12 @@ def test_every_engine_takes_the_same_products(n):
     )
     runs = [
         gl.ensemble(network, 3.0, 40, method="direct", engine=engine, rng=n)
-        for engine in ("table", "lanes", *(["specialised"] if n in (7, 16) else []))
+        for engine in ("table", "lanes", *(["specialised"] if n in (11, 17) else []))
     ]
     for run in runs[1:]:
         assert np.array_equal(run.counts, runs[0].counts)
     for method in ("rejection", "composition_rejection"):
         found = gl.ensemble(network, 3.0, 400, method=method, rng=n)
-        reference = gl.ensemble(network, 3.0, 4000, method="direct", rng=n)
-        error = math.sqrt(found.var()[-1, 0] / 400 + reference.var()[-1, 0] / 4000)
+        reference = gl.ensemble(network, 3.0, 2000, method="direct", rng=n)
+        error = math.sqrt(found.var()[-1, 0] / 400 + reference.var()[-1, 0] / 2000)
         assert abs(found.mean()[-1, 0] - reference.mean()[-1, 0]) < 5 * error
