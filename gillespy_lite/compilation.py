@@ -458,7 +458,8 @@ def _build_structure(network: Network) -> _Structure:
     found = _rates(network)
     moves, timed, reads_state = (
         np.array([not symbols.isdisjoint(names) for symbols in found.symbols], dtype=bool)[found.of]
-        for names in (moving, {"t"}, index.keys())
+        # Not index.keys(), all of which are gone through for each rate, as they are no set.
+        for names in (moving, {"t"}, set(index))
     )
     taken = side_of([one.reactants for one in reactions], index)
     made = side_of([one.products for one in reactions], index)

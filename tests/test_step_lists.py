@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import time
 
 import numpy as np
 import pytest
@@ -139,3 +140,20 @@ def test_the_search_for_garbage_goes_on_after_a_pause_even_when_that_fails():
         gl.Network.parse("species A = 1\nA -> 0 @ 1")
         assert not gc.isenabled()  # left to the one who paused it
     assert gc.isenabled()
+
+
+def test_building_takes_time_in_proportion_to_the_network():
+    def seconds(size: int) -> float:
+        lines = [f"species S{i} = 1" for i in range(size)]
+        lines += [f"S{i} -> S{(i + 1) % size} @ 1" for i in range(size)]
+        found = []
+        for _ in range(3):
+            network = gl.Network.parse("\n".join(lines))
+            before = time.process_time()
+            compile_network(network)
+            found.append(time.process_time() - before)
+        return min(found)
+
+    # 8 in proportion, 64 where each reaction goes through all species, which once took 357 s for
+    # 100,000 reactions. Processor time, so that what else runs has little part in it.
+    assert seconds(16_000) < 24 * seconds(2_000)
