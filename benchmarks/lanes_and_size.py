@@ -11,22 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from leaping import Case, compare
 from networks import chain, towns
 from reporting import machine, markdown_table, middle, pin_to_one_core, save
 
 import gillespy_lite as gl
-
-
-class Case(NamedTuple):
-    """A network and how long it is run."""
-
-    network: gl.Network
-    end: float
 
 
 def _clusters(largest: int) -> gl.Network:
@@ -63,33 +56,12 @@ CASES = {
 }
 
 
-def run(case: Case, engine: str, n: int) -> tuple[float, Any]:
-    """Return the processor time of an ensemble, and the ensemble."""
-    times, before = np.linspace(0.0, case.end, 11), time.process_time()
-    result = gl.ensemble(case.network, times, n, method="direct", engine=engine, rng=1, threads=1)
-    return time.process_time() - before, result
-
-
-def compare(case: Case, n: int, rounds: int) -> dict[str, Any]:
-    """Time both engines in turns."""
-    times: dict[str, list[float]] = {"table": [], "lanes": []}
-    one, other = (run(case, engine, n)[1] for engine in times)
-    if not (np.array_equal(one.counts, other.counts) and (one.n_events == other.n_events).all()):
-        raise SystemExit("table and lanes went other paths")
-    for turn in range(rounds):
-        for engine in sorted(times, reverse=turn % 2 == 0):
-            times[engine].append(run(case, engine, n)[0])
-    ratios = [a / b for a, b in zip(times["table"], times["lanes"], strict=True)]
-    events = int(one.n_events.sum())
-    return {"times": times, "ratios": ratios, "events": events, "n": case.network.n_reactions}
-
-
 def row(name: str, found: dict[str, Any]) -> list[str]:
     """Return a row of the table."""
-    each = [f"{1e9 * middle(times) / found['events']:.0f}" for times in found["times"].values()]
+    each = [f"{1e9 * middle(times) / found['leaps']:.0f}" for times in found["times"].values()]
     ratios = found["ratios"]
     spread = f"{middle(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-    return [name, f"{found['n']}", *each, spread]
+    return [name, f"{CASES[name].network.n_reactions}", *each, spread]
 
 
 def main() -> int:
@@ -103,7 +75,13 @@ def main() -> int:
     pin_to_one_core()
     facts = machine(["numpy", "numba"])
     found = {
-        name: compare(case, options.trajectories, options.rounds) for name, case in CASES.items()
+        name: compare(
+            case._replace(end=np.linspace(0.0, case.end, 11)),
+            options.trajectories,
+            options.rounds,
+            "direct",
+        )
+        for name, case in CASES.items()
     }
     header = ["network", "reactions", "table, ns an event", "lanes", "table over lanes"]
     table = markdown_table(header, [row(name, one) for name, one in found.items()])

@@ -23,10 +23,10 @@ import gillespy_lite as gl
 
 
 class Case(NamedTuple):
-    """A network and the time to which it runs."""
+    """A network and the time to which it runs, or the times of its grid."""
 
     network: gl.Network
-    end: float
+    end: float | np.ndarray
 
 
 def _cascade() -> gl.Network:
@@ -81,25 +81,23 @@ CASES = {
 }
 
 
-def run(case: Case, engine: str, n: int) -> tuple[float, Any]:
+def run(case: Case, engine: str, n: int, method: str) -> tuple[float, Any]:
     """Return the processor time of an ensemble, and the ensemble."""
     before = time.process_time()
-    result = gl.ensemble(
-        case.network, case.end, n, method="tau_leaping", engine=engine, rng=1, threads=1
-    )
+    result = gl.ensemble(case.network, case.end, n, method=method, engine=engine, rng=1, threads=1)
     return time.process_time() - before, result
 
 
-def compare(case: Case, n: int, rounds: int) -> dict[str, Any]:
+def compare(case: Case, n: int, rounds: int, method: str = "tau_leaping") -> dict[str, Any]:
     """Time both engines in turns."""
     times: dict[str, list[float]] = {"table": [], "lanes": []}
-    results = {engine: run(case, engine, n)[1] for engine in times}
+    results = {engine: run(case, engine, n, method)[1] for engine in times}
     one, other = results.values()
     if not (np.array_equal(one.counts, other.counts) and (one.n_events == other.n_events).all()):
         raise SystemExit("table and lanes went other paths")
     for turn in range(rounds):
         for engine in sorted(times, reverse=turn % 2 == 0):
-            times[engine].append(run(case, engine, n)[0])
+            times[engine].append(run(case, engine, n, method)[0])
     ratios = [a / b for a, b in zip(times["table"], times["lanes"], strict=True)]
     return {"times": times, "ratios": ratios, "leaps": int(one.n_events.sum()), "n": n}
 

@@ -34,7 +34,7 @@ from .kernels.programs import (
     Programs,
 )
 from .kernels.rate_equations import RateEquations
-from .kernels.special_functions import MOST_FACTORS, product_power
+from .kernels.special_functions import PRODUCT_EXPONENTS, product_power
 from .mass_action import propensity_expression, rate_expression
 from .network import Network
 from .operations import CONDITIONS
@@ -165,7 +165,7 @@ def _places(names: Sequence[str]) -> dict[str, int]:
 
 def _power(x: float, n: float) -> float:
     """Return what `special_functions.power` does; nan where the library's may not be Python's."""
-    if n in range(2, int(MOST_FACTORS) + 1):
+    if n in PRODUCT_EXPONENTS:
         raised: float = getattr(product_power, "py_func", product_power)(x, n)
         return raised
     return x**n if x > 0.0 else math.nan

@@ -20,12 +20,9 @@ from .kernels.programs import (
     TIME,
     Programs,
 )
-from .kernels.special_functions import MOST_FACTORS
+from .kernels.special_functions import PRODUCT_EXPONENTS
 
 __all__ = ["write_tape"]
-
-# Exponents of powers that are products; is_product, a part of kernels, would be compiled here.
-_PRODUCTS = frozenset(range(2, int(MOST_FACTORS) + 1))
 
 # A step: what is done with which values, by number.
 _Step = tuple[int, tuple[int, ...]]
@@ -73,9 +70,9 @@ class _Values:
     def operation(self, code: int, arguments: tuple[int, ...], law: dict[_Step, int]) -> int:
         """Return what an operation gives, in the steps that lanes have for it."""
         exponent = self.numbers.get(arguments[-1], 0.0)
-        if code == POWER and exponent in _PRODUCTS:
+        if code == POWER and exponent in PRODUCT_EXPONENTS:
             return self.power(arguments[0], exponent, law)
-        if code in (HILL, HILLR) and exponent in _PRODUCTS:
+        if code in (HILL, HILLR) and exponent in PRODUCT_EXPONENTS:
             # As `programs._hill`.
             x, threshold = arguments[:2] if code == HILL else arguments[1::-1]
             ratio = self.step(DIVIDE, (threshold, x), law)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import gillespy_lite as gl
-from gillespy_lite.kernels.special_functions import MOST_FACTORS, power
+from gillespy_lite.kernels.special_functions import PRODUCT_EXPONENTS, power
 
-WHOLE = range(2, int(MOST_FACTORS) + 1)
+WHOLE = sorted(PRODUCT_EXPONENTS)
 
 
 @pytest.mark.parametrize("n", WHOLE)

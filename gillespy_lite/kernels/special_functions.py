@@ -19,6 +19,7 @@ from .jit import apart, inlined, part
 
 __all__ = [
     "MOST_FACTORS",
+    "PRODUCT_EXPONENTS",
     "factorial",
     "factorial_slope",
     "is_product",
@@ -35,6 +36,8 @@ _STEP = 1e-3  # of differences, relative to 1 + the size of what is changed
 # The greatest exponent that is multiplied out: x^15 is then within 7 units of the last place, which
 # is 8e-16 of it.
 MOST_FACTORS = 16.0
+# The same exponents where Python asks, for which `is_product` would have to be compiled.
+PRODUCT_EXPONENTS = frozenset(range(2, int(MOST_FACTORS) + 1))
 
 
 @inlined
