@@ -207,13 +207,14 @@ def test_sets_are_handed_out_by_their_cost():
     assert len(sizes) < 40
 
 
-def test_trouble_in_a_set_comes_back_with_its_name_and_what_is_finished(pools):
+def test_trouble_in_a_set_comes_back_with_its_name_and_what_is_finished():
     points = {"kf": [0.0, 0.0, 0.5, 0.0]}
-    with pytest.raises(EventLimitError, match=r"set 2 \(kf = 0.5\): trajectory") as caught:
-        gl.scan(
-            ENZYME, points, [0, 1], 20, rng=1, max_events=30, chunk_size=1,
-            executor=pools["thread pool"],
-        )  # fmt: skip
+    # One worker, so that the sets before have certainly come back.
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(EventLimitError, match=r"set 2 \(kf = 0.5\): trajectory") as caught,
+    ):
+        gl.scan(ENZYME, points, [0, 1], 20, rng=1, max_events=30, chunk_size=1, executor=pool)
     assert caught.value.result.stopped == "error"
     assert caught.value.result.n_trajectories[:2].tolist() == [20, 20]
 
