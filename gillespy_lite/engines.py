@@ -145,12 +145,12 @@ def _seconds_saved(compiled: CompiledNetwork, *, lanes: bool) -> float:
     """Return about how much less an event takes in code generated for a network.
 
     Measured, ns an event by tables and by generated code, lanes and single paths: SIR 3.2 and 2.9,
-    19 and 5.5; Vilar 6.9 and 6.2, 33 and 17; repressilator of 30 reactions 13 and 11, 53 and 24;
-    toggle switch with Hill laws (14 operations) 5.6 and 3.9, 64 and 13; a clock of 30 reactions
-    with laws (104 operations) 24 and 11, 143 and 42.
+    14 and 6.4; Vilar 6.9 and 6.2, 30 and 19; repressilator of 30 reactions 13 and 11, 54 and 26;
+    toggle switch with Hill laws (14 operations) 5.6 and 3.9, 31 and 14; a clock of 30 reactions
+    with laws (162 operations) 24 and 11, 77 and 45.
     """
     n, size = compiled.arrays.form.size, n_operations(compiled.arrays.laws)
-    nanoseconds = 0.05 * n + 0.11 * size if lanes else 12.0 + 0.3 * n + 0.8 * size
+    nanoseconds = 0.05 * n + 0.11 * size if lanes else 9.0 + 0.3 * n + 0.15 * size
     return 1e-9 * nanoseconds
 
 

@@ -10,6 +10,7 @@ from .compilation import CompiledNetwork
 from .kernels.arrays import CUSTOM, PAIR, ReactionArrays, Request, cache_aligned
 from .kernels.lane_leaps import LeapNetwork, LeapWalker
 from .kernels.lane_martingales import MartingaleLanes, MartingaleWalker
+from .kernels.lane_tapes import write_tape
 from .kernels.lane_vectors import LANES
 from .kernels.lanes import (
     LARGEST_LANE_CHANGE,
@@ -20,7 +21,6 @@ from .kernels.lanes import (
 )
 from .kernels.programs import Programs
 from .kernels.sum_tree import ARITY, DENSE_LIMIT, tree_size
-from .lane_tapes import write_tape
 
 __all__ = [
     "compile_lanes",

@@ -129,6 +129,8 @@ class RunPlan:
         """What the kernel reads of the network."""
         if self.jumps is not None:
             return self.jumps.network
+        if self.engine.kernel is not None:
+            return self.compiled.arrays  # rate laws are in the kernel
         return self.stochastic_method.arrays(self.compiled)
 
     def walker(self) -> Walker | JumpWalker:
@@ -333,7 +335,7 @@ _GUESSES_ARE_WITHIN = 100.0
 
 def _events_at_first_rates(plan: RunPlan) -> float:
     """Return how many events a path would have if its rates stayed; 0 where it is not known."""
-    arrays, state = plan.arrays, plan.compiled.initial_state
+    arrays, state = plan.compiled.arrays, plan.compiled.initial_state
     if (arrays.form != PAIR).any():
         return 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # the run says what there is to say

@@ -54,6 +54,7 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
             continue
         if name == "direct":
             yield "direct: small mass-action networks", small_ensemble(_MASS_ACTION, name)
+            yield "direct: small networks with rate laws", small_ensemble(_RATE_LAWS, name)
             yield "direct: ensembles in lanes", small_ensemble(_MASS_ACTION, name, engine="lanes")
             if everything:
                 yield "direct: three molecules", small_ensemble(_THREE_MOLECULES, name)
@@ -61,7 +62,8 @@ def _runs(everything: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
                 yield "direct: ensembles of larger networks in lanes", large
         if name == "tau_leaping":
             yield f"{name}: ensembles in lanes", small_ensemble(_RATE_LAWS, name, engine="lanes")
-        yield f"{name}: other networks", small_ensemble(_RATE_LAWS, name)
+        others = _MANY_REACTIONS if name == "direct" else _RATE_LAWS
+        yield f"{name}: other networks", small_ensemble(others, name)
         if everything and method.jump_kernel is not None:
             yield f"{name}: what moves between events", small_ensemble(_MOVING, name)
     yield "statistics of ensembles", small_ensemble(_MASS_ACTION, "direct", statistics=True)

@@ -116,8 +116,8 @@ texts = [
     "species X = 9\\n3 X -> 2 X @ 1\\n2 X -> 3 X @ 1",
     "species X = 9, Y\\nparam n = 2\\nX -> Y @ if(X > 2 and Y < 9, 1, n)\\nY => X @ hill(Y, 3, n)",
     "species X = 9\\nX -> 0 @ exp(-X)",
-    "species " + ", ".join(f"S{i} = {i}" for i in range(60)) + "\\n"
-    + "\\n".join(f"S{i} -> S{(i + 1) % 60} @ 1" for i in range(60)),
+    "species " + ", ".join(f"S{i} = {i}" for i in range(66)) + "\\n"
+    + "\\n".join(f"S{i} -> S{(i + 1) % 66} @ 1" for i in range(66)),
     "species X = 5, Y = 3\\nX + Y -> 2 Y @ 1\\nY -> 0 @ 1",
     "species X = 1000000\\n0 -> X @ 1e6\\nX -> 0 @ 1",
 ]
@@ -150,6 +150,7 @@ print(json.dumps(signatures()))
     names = {name.rsplit(".", 1)[1] for name in answer}
     methods = {f"run_{name}" for name, method in gl.METHODS.items() if method.is_stochastic}
     assert names == methods | {
+        "run_direct_laws",
         "run_direct_pairs",
         "run_direct_triples",
         "fill_moments",
@@ -371,7 +372,7 @@ assert main(["warmup"]) == 0
         env={**os.environ, "GILLESPY_LITE_CACHE_DIR": base},
     )
     *lines, last = done.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["direct"] * 3 + ["statistics of ensembles"]
+    assert [line.split(":")[0] for line in lines] == ["direct"] * 4 + ["statistics of ensembles"]
     assert all(line.endswith(" s") for line in lines)
     assert last.startswith(f"kernels are in {cache_folder()}; ")
     assert done.stderr == ""

@@ -13,6 +13,7 @@ import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.kernels.jit import _OPTIONS
 from gillespy_lite.kernels.lane_programs import SQUARE, LaneTape, run_tape
+from gillespy_lite.kernels.lane_tapes import write_tape
 from gillespy_lite.kernels.lane_vectors import LANES
 from gillespy_lite.kernels.programs import (
     CONSTANT,
@@ -24,7 +25,6 @@ from gillespy_lite.kernels.programs import (
     evaluate_program,
 )
 from gillespy_lite.lane_compilation import compile_lanes
-from gillespy_lite.lane_tapes import write_tape
 
 # Rows of a tape's array in the following tests: two species, the missing partner, a parameter.
 FIRST_PARAMETER, FIRST_CONSTANT = 3, 4

@@ -36,7 +36,6 @@ LAYERS = [
         "methods",
         "step_lists",
         "compilation",
-        "lane_tapes",
         "lane_compilation",
         "event_compilation",
         "jump_compilation",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import CUSTOM, GENERAL, PAIR, ROW_CHANGES, ROW_DEPENDENTS, ROW_HEAD
+from .bits import as_bits
 from .jit import inlined, part
 from .programs import evaluate_program
 from .walking import LARGEST_COUNT
 
 __all__ = [
     "fire",
+    "is_rate",
     "law_propensity",
     "law_weight",
     "pair_propensity",
@@ -21,6 +23,7 @@ __all__ = [
 ]
 
 _ONE, _TWO = np.uint64(1), np.uint64(2)
+_INF_BITS = np.uint64(0x7FF0000000000000)
 
 
 @inlined
@@ -56,6 +59,16 @@ def propensity(network, reaction, state, time, stack):
     if network.form[np.uint64(reaction)] == PAIR:
         return pair_propensity(network, reaction, state)
     return law_propensity(network, reaction, state, time, stack)
+
+
+@inlined
+def is_rate(value):
+    """Return whether a number is finite and not negative."""
+    # The compiler makes of `0 <= value < inf` a question about the kind of number, which takes a
+    # dozen steps of whole numbers: 8 % of an event of a small network with two rate laws; nothing
+    # that could be measured in the kernels of large ones. -0 becomes 0; what is negative, or nan,
+    # has larger bits.
+    return as_bits(np.float64(value + 0.0)) < _INF_BITS
 
 
 @inlined

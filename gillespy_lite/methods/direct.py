@@ -13,12 +13,7 @@ from ..kernels.draw_ring import RING_SIZE
 from ..kernels.event_loop import event_kernel
 from ..kernels.jit import inlined
 from ..kernels.jump_loop import jump_kernel
-from ..kernels.pair_loop import (
-    MOST_SPECIES,
-    pair_loop_workspace,
-    run_direct_pairs,
-    run_direct_triples,
-)
+from ..kernels.law_networks import LawNetwork, law_network
 from ..kernels.propensities import (
     pair_propensity,
     row_propensity,
@@ -26,6 +21,14 @@ from ..kernels.propensities import (
     state_propensity,
 )
 from ..kernels.random import exponential_by_log, uniform_52
+from ..kernels.small_loop import (
+    MOST_SPECIES,
+    counts_width,
+    run_direct_laws,
+    run_direct_pairs,
+    run_direct_triples,
+    small_loop_workspace,
+)
 from ..kernels.sum_tree import DENSE_LIMIT, choose_leaf, leaf_offset, tree_size, update_node
 from ..kernels.thinning import window_value
 from .method import ExactMethod
@@ -227,15 +230,33 @@ class Direct(ExactMethod):
             return run_direct_pairs
         larger = np.flatnonzero(arrays.form != PAIR)
         if (arrays.form[larger] != GENERAL).any():
-            return self.kernel
+            return run_direct_laws
         start, count = arrays.reactant_start, arrays.reactant_count
         molecules = [int(count[start[j] : start[j + 1]].sum()) for j in larger]
-        return run_direct_triples if max(molecules) == 3 else self.kernel
+        return run_direct_triples if max(molecules) == 3 else run_direct_laws
+
+    def arrays(self, compiled: CompiledNetwork) -> Any:
+        """Return what the kernel reads: with the steps of rate laws, where it takes these."""
+        if self.kernel_for(compiled) is not run_direct_laws:
+            return compiled.arrays
+        # The same for relatives of other numbers.
+        memo = compiled.network.memo
+        if "law steps" not in memo:
+            width = counts_width(compiled.network.n_species)
+            memo["law steps"] = law_network(compiled.arrays, width)
+        return memo["law steps"]._replace(reactions=compiled.arrays)
+
+    def workspace_for(self, compiled: CompiledNetwork) -> tuple[int, int]:
+        """Return the sizes for a network in which nothing moves between events."""
+        n_reals, n_integers = super().workspace_for(compiled)
+        arrays = self.arrays(compiled)
+        n_rows = arrays.n_rows if isinstance(arrays, LawNetwork) else 0
+        return n_reals + n_rows, n_integers
 
     def workspace(self, n_species: int, n_reactions: int) -> tuple[int, int]:
         """Return the sizes for the sums, nodes of a level, small networks, and a ring of draws."""
         n_reals, n_integers = workspace_size(n_reactions), LONGEST_ROW
         if _is_small(n_species, n_reactions):
-            more_reals, more_integers = pair_loop_workspace(n_species, n_reactions)
+            more_reals, more_integers = small_loop_workspace(n_species, n_reactions)
             n_reals, n_integers = max(n_reals, more_reals), max(n_integers, more_integers)
         return n_reals + RING_SIZE, n_integers

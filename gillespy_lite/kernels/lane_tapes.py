@@ -1,12 +1,12 @@
-"""From programs to the tapes that lanes run."""
+"""From programs to the tapes that lanes and loops for small networks run."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .kernels.lane_programs import SQUARE, LaneTape
-from .kernels.lane_vectors import LANES
-from .kernels.programs import (
+from .lane_programs import SQUARE, LaneTape
+from .lane_vectors import LANES
+from .programs import (
     ADD,
     CONSTANT,
     DIVIDE,
@@ -20,7 +20,7 @@ from .kernels.programs import (
     TIME,
     Programs,
 )
-from .kernels.special_functions import PRODUCT_EXPONENTS
+from .special_functions import PRODUCT_EXPONENTS
 
 __all__ = ["write_tape"]
 
@@ -94,7 +94,7 @@ class _Values:
 
 
 def write_tape(
-    programs: Programs, first_parameter: int, first_constant: int
+    programs: Programs, first_parameter: int, first_constant: int, width: int = LANES
 ) -> tuple[LaneTape, np.ndarray, int]:
     """Return a tape, the constants that it reads, and how many rows it needs behind these.
 
@@ -106,6 +106,8 @@ def write_tape(
         The row of the state where the parameters begin; the first rows are the species.
     first_constant : int
         The row where the constants begin. Behind them come the rows that the tape writes.
+    width : int
+        Doubles in a row.
     """
     if programs.operation.size == 0:  # most conditions, for each thread of each run
         n, none = programs.start.size - 1, np.zeros(0, dtype=np.int64)
@@ -148,15 +150,15 @@ def write_tape(
     places = [
         [rows[arguments[min(i, len(arguments) - 1)]] for i in range(3)] for _, _, arguments in steps
     ]
-    columns = np.array(places, dtype=np.int64).reshape(-1, 3).T * LANES
+    columns = np.array(places, dtype=np.int64).reshape(-1, 3).T * width
     tape = LaneTape(
         start=np.array(starts),
         code=np.array([code for code, _, _ in steps], dtype=np.int64),
-        target=np.array([row for _, row, _ in steps], dtype=np.int64) * LANES,
+        target=np.array([row for _, row, _ in steps], dtype=np.int64) * width,
         first=np.ascontiguousarray(columns[0]),
         second=np.ascontiguousarray(columns[1]),
         third=np.ascontiguousarray(columns[2]),
-        result=np.array([rows[one] * LANES if one >= 0 else -1 for one in results], dtype=np.int64),
+        result=np.array([rows[one] * width if one >= 0 else -1 for one in results], dtype=np.int64),
     )
     constants = np.array(list(values.numbers.values()), dtype=np.float64)
     return tape, constants, len(values.fixed) + n_most

@@ -1,13 +1,19 @@
-"""The direct method's loops over events for small networks of mass action, three molecules at most.
+"""The direct method's loops over events for small networks.
 
-It draws what `event_loop` with `methods/direct.py` draws, bit by bit, in about a third of the time.
-A small network is bound by how long one event waits for the one before: counts, propensities, their
-sum, the choice, the counts again. So counts are kept as doubles (whole numbers up to 2**53), as the
-propensities take them; an event adds a row of changes instead of following lists; nothing else is
-looked at between two sampling times; and draws are made ahead of their use. Without these and with
+They draw what `event_loop` with `methods/direct.py` draws, bit by bit, in a third to two thirds of
+the time. A small network is bound by how long one event waits for the one before: counts,
+propensities, their sum, the choice, the counts again. So counts are kept as doubles (whole numbers
+up to 2**53), as the propensities take them; an event adds a row of changes instead of following
+lists; nothing else is looked at between two sampling times; and draws are made ahead of their use.
+Without these and with
 sums of four always, birth-death took 19.0 ns an event, not 13.5, Vilar's oscillator 34, not 28; a
-path of one event now takes 20 ns more. A loop of its own for two molecules at most, because a third
-factor for every reaction costs the others a multiplication that each event waits for.
+path of one event now takes 20 ns more.
+
+There are three: for two molecules at most, because a third factor for every reaction costs the
+others a multiplication that each event waits for; for three; and for rate laws and more molecules.
+Laws that an event has changed are computed by steps (`scalar_tapes.py`). One long path, ns an event
+in the general loop and here: a toggle switch 44 and 29, a clock with 20 saturating laws 110 and 72,
+Goldbeter's oscillator 100 and 57, a saturated reaction and its reverse 53 and 31.
 """
 
 from __future__ import annotations
@@ -16,11 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import PAIR
+from .arrays import CUSTOM, GENERAL, PAIR
 from .draw_ring import RING, RING_SIZE, fill_ring, pass_draws, return_draws
 from .jit import apart, inlined, kernel
-from .propensities import fire
+from .propensities import fire, is_rate
 from .references import refer
+from .scalar_tapes import run_steps
 from .walking import (
     ALL_DONE,
     BAD_PROPENSITY,
@@ -45,7 +52,14 @@ from .walking import (
     start_row,
 )
 
-__all__ = ["MOST_SPECIES", "pair_loop_workspace", "run_direct_pairs", "run_direct_triples"]
+__all__ = [
+    "MOST_SPECIES",
+    "counts_width",
+    "run_direct_laws",
+    "run_direct_pairs",
+    "run_direct_triples",
+    "small_loop_workspace",
+]
 
 # An event adds to all counts, which pays up to about this many.
 MOST_SPECIES = 64
@@ -55,10 +69,15 @@ _INDEX = np.uint64
 _0, _1, _2, _3, _4 = (np.uint64(k) for k in range(5))
 
 
-def pair_loop_workspace(n_species: int, n_reactions: int) -> tuple[int, int]:
+def counts_width(n_species: int) -> int:
+    """Return how many doubles the counts are kept in."""
+    return 4 * -(-(n_species + 1) // 4)
+
+
+def small_loop_workspace(n_species: int, n_reactions: int) -> tuple[int, int]:
     """Return how many doubles and integers the loop needs."""
-    slots, width = 4 * max(1, -(-n_reactions // 4)), 4 * -(-(n_species + 1) // 4)
-    return 4 * slots + width * (1 + slots), 3 * slots
+    slots, width = 4 * max(1, -(-n_reactions // 4)), counts_width(n_species)
+    return 5 * slots + width * (1 + slots) + 4, 3 * slots
 
 
 class _Factors(NamedTuple):
@@ -70,6 +89,7 @@ class _Factors(NamedTuple):
     third: np.ndarray
     second_shift: np.ndarray  # (n_slots,) float64
     third_shift: np.ndarray
+    law: np.ndarray  # (n_slots,) float64, propensities that are not such products
 
 
 @inlined
@@ -115,13 +135,54 @@ def _of_triples(factors, counts, r):
     return two * (counts[_INDEX(factors.third[r])] - factors.third_shift[r])
 
 
-def _firing(propensity):
+@inlined
+def _of_pairs_and_laws(factors, counts, r):
+    return _of_pairs(factors, counts, r) + factors.law[r]
+
+
+@inlined
+def _renew_nothing(network, values, law, scratch, fired):
+    return np.int64(-1)
+
+
+@inlined
+def _renew_laws(network, values, law, scratch, fired):
+    """Bring the rate laws up to date after a reaction; return one at fault, or -1."""
+    reactions = network.reactions
+    first, last = reactions.law_dependent_start[fired], reactions.law_dependent_start[fired + _1]
+    for k in range(_INDEX(first), _INDEX(last)):
+        r = _INDEX(reactions.law_dependent[k])
+        form, value = reactions.form[r], reactions.law_factor[r]
+        start, end = reactions.reactant_start[r], reactions.reactant_start[r + _1]
+        # As `propensities.law_weight`.
+        for i in range(_INDEX(start), _INDEX(end)):
+            count = values[_INDEX(reactions.reactant[i])]
+            needed = reactions.reactant_count[i]
+            if count < needed:
+                value = 0.0
+                break
+            if form != CUSTOM:
+                for taken in range(needed):
+                    value *= count - taken
+        if form != GENERAL and value != 0.0:
+            found = run_steps(
+                network.steps, network.start[r], network.start[r + _1], values, scratch
+            )
+            place = network.result[r]
+            value *= found if place < 0 else values[_INDEX(place)]
+        if not is_rate(value):
+            return np.int64(r)
+        law[r] = value
+    return np.int64(-1)
+
+
+def _firing(propensity, renew):
     """Return the loop over events for reactions of some form."""
 
     @inlined
     def fire_until(
-        n_reactions, n_slots, factors, cumulative, counts, change, stream, ring, place, time, until,
-        most,
+        network, n_reactions, n_slots, factors, cumulative, counts, values, scratch, change, stream,
+        ring, place, time, until, most, fired,
     ):  # fmt: skip
         """Fire events until the next one is later than `until`, or `most` have been fired.
 
@@ -132,6 +193,9 @@ def _firing(propensity):
         width = _INDEX(counts.size)
         n_fired = 0
         while True:
+            trouble = renew(network, values, factors.law, scratch, fired)
+            if trouble >= 0:
+                return n_fired, time, np.nan, _INDEX(trouble), place
             # Sums in fours, in the order of `direct_update`.
             a = propensity(factors, counts, _0)
             b = a + propensity(factors, counts, _1)
@@ -155,8 +219,10 @@ def _firing(propensity):
                     total += t
                     cumulative[r + _3] = total
                     r += _4
-            if not 0.0 < total < np.inf:
-                return n_fired, time, (np.inf if total <= 0.0 else np.nan), _0, place
+            if total <= 0.0:
+                return n_fired, time, np.inf, n_reactions, place
+            if not total < np.inf:
+                return n_fired, time, np.nan, n_reactions, place
             next_time = time + ring[place] / total
             target = ring[place + _INDEX(RING)] * total
             place = pass_draws(stream, ring, place)
@@ -176,7 +242,7 @@ def _firing(propensity):
                 chosen = _INDEX(a <= target) + _INDEX(b <= target) + _INDEX(c <= target)
             if next_time > until or n_fired == most:
                 return n_fired, time, next_time, chosen, place
-            time = next_time
+            time, fired = next_time, chosen
             n_fired += 1
             row = chosen * width
             i = _0
@@ -198,18 +264,23 @@ def _largest(numbers):
     return largest
 
 
-@inlined
-def _faulty_reaction(network, factors, counts):
-    # As in `direct_update`: a propensity of three molecules is looked at by itself, and first.
-    n, total = network.form.size, 0.0
-    for r in range(n):
-        if network.form[r] != PAIR and not _of_triples(factors, counts, _INDEX(r)) < np.inf:
-            return r
-    for r in range(n):
-        total += _of_triples(factors, counts, _INDEX(r))
-        if not total < np.inf:
-            return r
-    return n - 1
+def _fault_finder(propensity):
+    """Return what finds the reaction at fault where no rate law is."""
+
+    @inlined
+    def faulty_reaction(network, factors, counts):
+        # As in `direct_update`: a propensity of three molecules is looked at by itself, and first.
+        n, total = network.form.size, 0.0
+        for r in range(n):
+            if network.form[r] != PAIR and not propensity(factors, counts, _INDEX(r)) < np.inf:
+                return r
+        for r in range(n):
+            total += propensity(factors, counts, _INDEX(r))
+            if not total < np.inf:
+                return r
+        return n - 1
+
+    return faulty_reaction
 
 
 # Compiled once each, and not merged into the loop.
@@ -219,12 +290,42 @@ _record_event = apart(record_event)
 _condition_holds = apart(condition_holds)
 
 
-def _loop(name, propensity):
-    """Return the kernel for reactions whose propensity is so computed."""
-    fire_until = _firing(propensity)
+@inlined
+def _itself(network):
+    return network
 
-    def run(network, request, walker, output, first_index, budget):
+
+@inlined
+def _reactions_of(network):
+    return network.reactions
+
+
+@inlined
+def _no_rows(network, factors, values, scratch, first):
+    pass
+
+
+@apart
+def _fill_rows(network, factors, values, scratch, first):
+    for r in range(network.reactions.form.size):
+        if network.reactions.form[r] != PAIR:
+            factors.coefficient[r] = 0.0
+    parameters, n = network.reactions.parameters, network.reactions.form.size
+    for k in range(parameters.size):
+        values[first + k] = parameters[k]
+    first += parameters.size
+    for k in range(network.constants.size):
+        values[first + k] = network.constants[k]
+    run_steps(network.steps, network.start[n], network.start[n + 1], values, scratch)
+
+
+def _loop(name, propensity, renew=_renew_nothing, reactions_of=_itself, fill_rows=_no_rows):
+    """Return the kernel for reactions whose propensity is so computed."""
+    fire_until, faulty_reaction = _firing(propensity, renew), _fault_finder(propensity)
+
+    def run(whole, request, walker, output, first_index, budget):
         """Sample trajectories event by event, as `event_loop` describes."""
+        network = reactions_of(whole)
         # What is not in the loop takes the groups by reference, which is compiled in half the time.
         arrays, wanted, place, target = refer(network), refer(request), refer(walker), refer(output)
         times, counter, parameters = request.times, walker.counter, network.parameters
@@ -238,12 +339,17 @@ def _loop(name, propensity):
             third=walker.integers[2 * slots : 3 * slots],
             second_shift=walker.reals[slots : 2 * slots],
             third_shift=walker.reals[2 * slots : 3 * slots],
+            law=walker.reals[4 * slots : 5 * slots],
         )
         cumulative = walker.reals[3 * slots : 4 * slots]
-        counts = walker.reals[4 * slots : 4 * slots + width]
-        change = walker.reals[4 * slots + width : 4 * slots + width * (1 + slots)]
+        change = walker.reals[5 * slots : 5 * slots + width * slots]
         ring = walker.reals[walker.reals.size - RING_SIZE :]
+        scratch = walker.reals[walker.reals.size - RING_SIZE - 4 :]
+        # Counts, and behind them what laws read and write besides.
+        values = walker.reals[5 * slots + width * slots :]
+        counts = values[:width]
         _fill_tables(arrays, n_counts - 1, width, factors, change)
+        fill_rows(whole, factors, values, scratch, width)
         gain = _largest(network.change)
         is_watched = request.every_event or request.condition.start.size > 1
         for row in range(counter[ROW], output.outcome.size):
@@ -272,8 +378,9 @@ def _loop(name, propensity):
                     else max(0, min(budget - 1, safe, request.max_events - n_events))
                 )
                 n_fired, time, next_time, reaction, ring_place = fire_until(
-                    _INDEX(n_reactions), _INDEX(slots), factors, cumulative, counts, change,
-                    walker.stream, ring, ring_place, time, times[n_recorded], most,
+                    whole, _INDEX(n_reactions), _INDEX(slots), factors, cumulative, counts, values,
+                    scratch, change, walker.stream, ring, ring_place, time, times[n_recorded], most,
+                    _INDEX(fired),
                 )  # fmt: skip
                 n_events += n_fired
                 budget -= n_fired
@@ -281,7 +388,9 @@ def _loop(name, propensity):
                 for i in range(n_counts):
                     state[i] = np.int64(counts[i])
                 if np.isnan(next_time):
-                    counter[TROUBLE] = _faulty_reaction(arrays, factors, counts)
+                    if reaction == _INDEX(n_reactions):
+                        reaction = _INDEX(faulty_reaction(arrays, factors, counts))
+                    counter[TROUBLE] = np.int64(reaction)
                     outcome = BAD_PROPENSITY
                     break
                 if times[n_recorded] < next_time:
@@ -326,3 +435,6 @@ def _loop(name, propensity):
 
 run_direct_pairs = _loop("run_direct_pairs", _of_pairs)
 run_direct_triples = _loop("run_direct_triples", _of_triples)
+run_direct_laws = _loop(
+    "run_direct_laws", _of_pairs_and_laws, _renew_laws, _reactions_of, _fill_rows
+)
