@@ -116,7 +116,7 @@ class RunPlan:
         assert isinstance(self.method, StochasticMethod)
         return self.method
 
-    @property
+    @cached_property
     def kernel(self) -> Any:
         """The kernel that samples."""
         method = self.stochastic_method
@@ -191,20 +191,19 @@ class RunPlan:
         Done on no trajectory, in the calling thread, which Ctrl-C can reach, and before a time
         limit starts to count.
         """
-        with interrupts_kept():
-            self._load_kernel()
-
-    def _load_kernel(self) -> None:
-        lanes, kernel = self.engine.lanes, self.engine.lane_kernel
-        if lanes is not None:
-            if not is_loaded(kernel):
-                _require_address_space(_NEXT_KERNEL)
-                walker = self.lane_walker(np.zeros(1, dtype=np.int64))
-                kernel(lanes, self.request, walker, self.output(0), 0, 0)
+        lanes = self.engine.lanes
+        kernel = self.kernel if lanes is None else self.engine.lane_kernel
+        if is_loaded(kernel):
             return
-        if not is_loaded(self.kernel):
+        with interrupts_kept():
             _require_address_space(_NEXT_KERNEL)
-            self.kernel(self.arrays, self.request, self.walker(), self.output(0), 0, 0)
+            arrays, walker = self.arrays if lanes is None else lanes, self._any_walker()
+            kernel(arrays, self.request, walker, self.output(0), 0, 0)
+
+    def _any_walker(self) -> Any:
+        if self.engine.lanes is None:
+            return self.walker()
+        return self.lane_walker(np.zeros(1, dtype=np.int64))
 
     def output(self, n_rows: int, n_events: int = 0) -> Output:
         """Return arrays for `n_rows` trajectories, and for `n_events` events if each is wanted."""
@@ -353,13 +352,32 @@ _PILOT_STEPS = 256
 def _events_of_one_path(plan: RunPlan) -> float:
     """Return about how many events a path has: as often as at its start, all the time.
 
-    A pilot on the first paths of the run, which are thrown away and run again. What it finds
-    depends on the arguments of the run alone.
+    A pilot on streams of its own. What it finds depends on the arguments of the run alone, without
+    its seed, so it is kept: the next run of a network often differs in its seed alone.
     """
+    arrays, request = plan.compiled.arrays, plan.request
+    numbers = (
+        *(arrays.coefficient, arrays.law_factor, arrays.parameters, request.initial_state),
+        *(plan.times[[0, -1]], *request.condition),
+    )
+    asked = (
+        plan.engine.lanes is not None,
+        request.max_events,
+        *(one.tobytes() for one in numbers),
+    )
+    known: tuple[Any, float] = plan.network.memo.get("events of a path", (None, 0.0))
+    if known[0] != asked:
+        known = plan.network.memo["events of a path"] = asked, _count_by_pilot(plan)
+    return known[1]
+
+
+def _count_by_pilot(plan: RunPlan) -> float:
     plan.load_kernel()
     # Nothing is recorded, so that its arrays are small however many times and species there are.
     nothing = np.zeros(0, dtype=np.int64)
-    request = plan.request._replace(columns=nothing, every_event=False)
+    request = plan.request._replace(
+        columns=nothing, every_event=False, key=stream_key(0, "events of a path")
+    )
     plan, start = replace(plan, species=(), observables=()), float(plan.times[0])
     if plan.engine.lanes is not None:
         lanes, output = plan.lane_walker(np.zeros(1, dtype=np.int64)), plan.output(LANES)

@@ -26,7 +26,7 @@ from test_determinism import DECAY, EVERYTHING, MIXED, assert_identical, ring
 from test_exact_laws import LAWS, THRESHOLD
 
 import gillespy_lite as gl
-from gillespy_lite import engines
+from gillespy_lite import engines, run_plan
 from gillespy_lite.engines import Engine, choose_engine
 from gillespy_lite.errors import IncompleteWarning, MethodError, SimulationError
 from gillespy_lite.kernels import lane_vectors as vectors
@@ -520,6 +520,36 @@ def test_a_pilot_counts_the_events_of_a_path(n):
     assert counted[0] == pytest.approx(1200 * n, rel=0.15)
     assert counted[1] == pytest.approx(30 * n, rel=0.5)
     assert guessed == [60 * 20 * n, 60 * 0.5 * n]
+
+
+def test_a_pilot_is_run_once_for_all_seeds_and_again_for_other_arguments(monkeypatch):
+    runs, count = [], run_plan._count_by_pilot
+
+    def counted(plan):
+        runs.append(plan)
+        return count(plan)
+
+    monkeypatch.setattr("gillespy_lite.run_plan._count_by_pilot", counted)
+    network = gl.Network.parse("species X\nparam k = 9\n0 => X @ k/(1 + X)\nX -> 0 @ 1")
+    faster = network.with_parameters(k=90)
+    for seed in range(3):
+        gl.simulate(network, [0, 5], rng=seed)
+    assert len(runs) == 1
+    gl.simulate(network, [0, 2.5, 5], rng=1)  # sampling times between are the same to it
+    assert len(runs) == 1
+    others = [
+        lambda: gl.simulate(network, [0, 6], rng=1),
+        lambda: gl.simulate(network, [1, 6], rng=1),
+        lambda: gl.simulate(network.with_initial(X=3), [1, 6], rng=1),
+        lambda: gl.simulate(faster, [0, 5], rng=1),
+        lambda: gl.simulate(faster, [0, 5], rng=1, stop_when="X > 3"),
+        lambda: gl.simulate(faster, [0, 5], rng=1, stop_when="X > 4"),
+        lambda: gl.simulate(faster, [0, 5], rng=1, max_events=10**6),
+        lambda: gl.ensemble(faster, [0, 5], 40, rng=1, max_events=10**6),
+    ]
+    for n, other in enumerate(others, start=2):
+        other()
+        assert len(runs) == n
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():

@@ -32,7 +32,7 @@ class Method:
 
     def options(self) -> dict[str, int | float | str | bool | None]:
         """Return the options by name."""
-        return dataclasses.asdict(self)
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
 
     def with_options(self, options: Mapping[str, Any]) -> Method:
         """Return the method with other options.
