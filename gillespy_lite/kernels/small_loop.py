@@ -89,7 +89,7 @@ class _Factors(NamedTuple):
     third: np.ndarray
     second_shift: np.ndarray  # (n_slots,) float64
     third_shift: np.ndarray
-    law: np.ndarray  # (n_slots,) float64, propensities that are not such products
+    law: np.ndarray  # (n_slots,) float64, propensities that are no such products; 0 of others
 
 
 @inlined
@@ -187,7 +187,8 @@ def _firing(propensity, renew):
         """Fire events until the next one is later than `until`, or `most` have been fired.
 
         Return how many were fired, the time reached, and when and where the next event is: at time
-        inf if there is none ever, nan if the sum of the propensities is not finite. Last comes the
+        inf if there is none ever; nan if the law of a reaction, which comes as the place, is at
+        fault, or the sum of all, for which the number of reactions stands there. Last comes the
         place in the ring of draws after those of the next event.
         """
         width = _INDEX(counts.size)
