@@ -220,7 +220,9 @@ def nesting_of(expression: Expression) -> int:
     while waiting:
         node, depth = waiting.pop()
         deepest = max(deepest, depth)
-        operation = node.operation if isinstance(node, Call) else ""
+        if not isinstance(node, Call):
+            continue
+        operation = node.operation
         # What stands in a function's brackets or in the reach of a sign or exponent is one deeper.
         inside = operation in FUNCTION_LIKE or operation in ("neg", "not")
         open_brackets = 0
