@@ -331,9 +331,11 @@ class Crew:
             if self._is_late():
                 return
         # What other threads leave over from here on is theirs to do.
-        left = np.flatnonzero(output.outcome == LEFT_OVER)
+        left = np.flatnonzero(output.outcome == LEFT_OVER).tolist()
+        if not left:
+            return
         walker, pace = plan.walker(), Pace(plan.network.n_reactions)
-        for row in left.tolist():
+        for row in left:
             with self._lock:
                 if output.outcome[row] != LEFT_OVER or self._halt.is_set():
                     continue
