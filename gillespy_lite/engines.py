@@ -146,11 +146,11 @@ def _seconds_saved(compiled: CompiledNetwork, *, lanes: bool) -> float:
 
     Measured, ns an event by tables and by generated code, lanes and single paths: SIR 3.2 and 2.9,
     14 and 6.4; Vilar 6.9 and 6.2, 30 and 19; repressilator of 30 reactions 13 and 11, 54 and 26;
-    toggle switch with Hill laws (14 operations) 5.6 and 3.9, 31 and 14; a clock of 30 reactions
-    with laws (162 operations) 24 and 11, 77 and 45.
+    toggle switch with Hill laws (14 operations) 5.1 and 4.4, 31 and 14; a clock of 30 reactions
+    with laws (162 operations) 23 and 14, 77 and 45.
     """
     n, size = compiled.arrays.form.size, n_operations(compiled.arrays.laws)
-    nanoseconds = 0.05 * n + 0.11 * size if lanes else 9.0 + 0.3 * n + 0.15 * size
+    nanoseconds = 0.05 * n + 0.06 * size if lanes else 9.0 + 0.3 * n + 0.15 * size
     return 1e-9 * nanoseconds
 
 

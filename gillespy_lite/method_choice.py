@@ -46,8 +46,8 @@ _BOUNDS = {
 }
 # Of the direct method where many paths go in lockstep, which compute all propensities: for each
 # reaction and each step of a law. Measured: rings of 72, 150 and 256 reactions 26, 43 and 65 ns;
-# 120 and 240 reactions of two molecules 34 and 52; 100 reactions with 50 laws 60.
-_LANES = {"event": 14.0, "reaction": 0.2, "step": 0.11}
+# 120 and 240 reactions of two molecules 34 and 52; 100 reactions with 50 laws 50.
+_LANES = {"event": 14.0, "reaction": 0.2, "step": 0.08}
 # A path must not depend on how many are asked for, so one choice is made for single paths and for
 # ensembles. Of these an event counts so many times as much; but no single path shall take more than
 # so many times what it could.

@@ -28,6 +28,7 @@ from laws import (
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.errors import BadPropensityError, IncompleteWarning, MethodError, NetworkError
+from gillespy_lite.kernels.small_loop import run_direct_laws
 from gillespy_lite.kernels.sum_tree import DENSE_LIMIT
 from gillespy_lite.kernels.walking import BUDGET_SPENT, FIRED
 from gillespy_lite.run_plan import plan_run
@@ -450,9 +451,12 @@ def blinking(n_pairs: int) -> gl.Network:
     return gl.Network.parse("\n".join(lines))
 
 
-def kept_propensities(plan, walker) -> tuple[np.ndarray | None, float]:
+def kept_propensities(plan, walker, kernel) -> tuple[np.ndarray | None, float]:
     """Return what a method keeps between events: propensities (or None) and their sum."""
     n = plan.network.n_reactions
+    if kernel is run_direct_laws:
+        sums = walker.reals[3 * (n + -n % 4) :][:n]
+        return np.diff(sums, prepend=0.0), sums[-1]
     like_direct = plan.method.name in ("direct", "exact_leaping")
     if like_direct and n <= DENSE_LIMIT:
         return np.diff(walker.reals[:n], prepend=0.0), walker.reals[n - 1]
@@ -464,9 +468,11 @@ def kept_propensities(plan, walker) -> tuple[np.ndarray | None, float]:
     return walker.reals[:n], walker.reals[:n].sum()
 
 
-@pytest.mark.parametrize("method", EXACT)
-@pytest.mark.parametrize("n_pairs", [3, 40])
-def test_sum_of_propensities_equals_a_fresh_sum_after_many_events(method, n_pairs):
+@pytest.mark.parametrize(
+    ("method", "n_pairs", "in_general"),
+    [*((method, n, False) for method in EXACT for n in (3, 40)), ("direct", 3, True)],
+)
+def test_sum_of_propensities_equals_a_fresh_sum_after_many_events(method, n_pairs, in_general):
     network = blinking(n_pairs)
     rng_options = {"rng": 15, "seed": None, "outputs": None, "stop_when": None}
     plan = plan_run(
@@ -478,20 +484,24 @@ def test_sum_of_propensities_equals_a_fresh_sum_after_many_events(method, n_pair
         method_options={},
         **rng_options,
     )
+    kernel, arrays = plan.kernel, plan.arrays
+    if in_general:  # not in the loop for small networks
+        assert kernel is run_direct_laws
+        kernel, arrays = plan.method.kernel, plan.compiled.arrays
     walker, output = plan.walker(), plan.output(1)
     small = 1e-3 * np.arange(1, n_pairs + 1)
     large = 1e15 * np.arange(1, n_pairs + 1)
     totals = set()
     for _ in range(40):
         # An odd number of events, so that stops fall into both kinds of states.
-        status = plan.method.kernel(plan.arrays, plan.request, walker, output, 0, 25_001)
+        status = kernel(arrays, plan.request, walker, output, 0, 25_001)
         assert status == BUDGET_SPENT
         # The last event has changed the state; the sum was made for the state before.
         state, fired = walker.state[:-1].copy(), walker.counter[FIRED]
         state -= network.stoichiometry_matrix[:, fired]
         fresh = np.empty(2 * n_pairs)
         fresh[0::2], fresh[1::2] = small * (state == 0), large * state
-        kept, total = kept_propensities(plan, walker)
+        kept, total = kept_propensities(plan, walker, kernel)
         assert total == pytest.approx(fresh.sum(), rel=1e-12)
         if kept is not None and total < 1e3:
             assert kept == pytest.approx(fresh, rel=1e-9)

@@ -12,7 +12,7 @@ import pytest
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.kernels.jit import _OPTIONS
-from gillespy_lite.kernels.lane_programs import SQUARE, LaneTape, run_tape
+from gillespy_lite.kernels.lane_programs import CHAINED, SQUARE, LaneTape, run_tape
 from gillespy_lite.kernels.lane_tapes import write_tape
 from gillespy_lite.kernels.lane_vectors import LANES
 from gillespy_lite.kernels.programs import (
@@ -125,12 +125,17 @@ def test_a_tape_computes_what_no_count_changes_once_and_its_rows_are_few():
     compiled = compile_network(network)
     lanes = compile_lanes(compiled)
     names = {code: name for name, code in OPERATION_CODES.items()} | {SQUARE: "^2"}
+    # What takes the step before as its first or its second argument; for + and * that is the same.
+    names |= {
+        chained: ["_", ""][place] + names[of] + ["", "_"][place]
+        for (of, place), chained in CHAINED.items()
+    }
     tape = lanes.tape
     steps = [
         [names[code] for code in tape.code[first:last]]
         for first, last in itertools.pairwise(tape.start)
     ]
-    assert steps == [["^2", "+", "/"], ["*", "*", "+", "+", "-", "+", "/"], ["^2", "*"]]
+    assert steps == [["^2", "+_", "/_"], ["*", "*", "+_", "+_", "-", "+_", "/_"], ["^2", "*_"]]
     # K^2 and k*K^2, and never more than three values of a law at a time.
     assert lanes.n_scratch == 2 + 3
 

@@ -10,6 +10,12 @@ from test_lane_tapes import joined, random_program
 import gillespy_lite as gl
 from gillespy_lite.compilation import compile_network
 from gillespy_lite.kernels.jit import _OPTIONS
+from gillespy_lite.kernels.lane_programs import (
+    DIVIDE_BY_LAST,
+    DIVIDE_LAST,
+    SUBTRACT_FROM_LAST,
+    SUBTRACT_LAST,
+)
 from gillespy_lite.kernels.law_networks import LawNetwork, law_network
 from gillespy_lite.kernels.programs import (
     CONSTANT,
@@ -20,14 +26,7 @@ from gillespy_lite.kernels.programs import (
     Programs,
     evaluate_program,
 )
-from gillespy_lite.kernels.scalar_tapes import (
-    DIVIDE_BY_LAST,
-    DIVIDE_LAST,
-    STEP,
-    SUBTRACT_FROM_LAST,
-    SUBTRACT_LAST,
-    run_steps,
-)
+from gillespy_lite.kernels.scalar_tapes import STEP, run_steps
 
 # Two species and the missing partner, padded.
 WIDTH = 4

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import gillespy_lite as gl
-from gillespy_lite.kernels.lane_programs import SQUARE
+from gillespy_lite.kernels.lane_programs import CHAINED, SQUARE, SQUARE_LAST
 from gillespy_lite.kernels.programs import ADD, EXP, NEGATE, POWER, SQRT
 from gillespy_lite.kernels.propensities import is_rate
-from gillespy_lite.kernels.scalar_tapes import CHAINED, SQUARE_LAST, STEP
+from gillespy_lite.kernels.scalar_tapes import STEP
 from gillespy_lite.kernels.small_loop import (
     MOST_SPECIES,
     run_direct_laws,

@@ -27,12 +27,27 @@ from .lane_vectors import (
 from .programs import apply_operation
 from .special_functions import is_product, power, product_power
 
-__all__ = ["SQUARE", "LaneTape", "run_tape"]
+__all__ = ["CHAINED", "SQUARE", "SQUARE_LAST", "LaneTape", "follow_tape", "run_tape"]
 
-_ALL = np.uint64(2**LANES - 1)
+_ALL, _ONE = np.uint64(2**LANES - 1), np.uint64(1)
 
-# The code of a step beside those of operations.
+# The codes of steps beside those of operations.
 SQUARE = codes.MRATIO + 1
+ADD_LAST, SUBTRACT_FROM_LAST, SUBTRACT_LAST, MULTIPLY_LAST = range(SQUARE + 1, SQUARE + 5)
+DIVIDE_LAST, DIVIDE_BY_LAST, SQUARE_LAST = range(SQUARE + 5, SQUARE + 8)
+
+# What a step is where its first, or its second, argument is what the step before gave.
+CHAINED = {
+    (codes.ADD, 0): ADD_LAST,
+    (codes.ADD, 1): ADD_LAST,
+    (codes.SUBTRACT, 0): SUBTRACT_FROM_LAST,
+    (codes.SUBTRACT, 1): SUBTRACT_LAST,
+    (codes.MULTIPLY, 0): MULTIPLY_LAST,
+    (codes.MULTIPLY, 1): MULTIPLY_LAST,
+    (codes.DIVIDE, 0): DIVIDE_LAST,
+    (codes.DIVIDE, 1): DIVIDE_BY_LAST,
+    (SQUARE, 0): SQUARE_LAST,
+}
 
 
 class LaneTape(NamedTuple):
@@ -78,23 +93,13 @@ def _raise_to(rows, at, base, exponent):
             rows[at + lane] = power(rows[base + lane], rows[exponent + lane])
 
 
-@inlined
+# Constants of the rarer operations would be written to the stack at each tape, were this merged
+# into the loop over steps.
+@apart
 def _operate(code, rows, at, first, second, third, scratch):
     """Write what an operation makes of three rows, or of fewer, to the row at `at`."""
     a, b = load(rows, first), load(rows, second)
-    if code == codes.ADD:
-        store(rows, at, a + b)
-    elif code == codes.SUBTRACT:
-        store(rows, at, a - b)
-    elif code == codes.MULTIPLY:
-        store(rows, at, a * b)
-    elif code == codes.DIVIDE:
-        store(rows, at, a / b)
-    elif code == SQUARE:
-        store(rows, at, a * a)
-    elif code == codes.NEGATE:
-        store(rows, at, -a)
-    elif code == codes.POWER:
+    if code == codes.POWER:
         _raise_to(rows, at, first, second)
     elif codes.HILL <= code <= codes.HILLR:
         # As `programs._hill`: 1 / (1 + (K / x)^n).
@@ -134,8 +139,8 @@ def _operate(code, rows, at, first, second, third, scratch):
         _operate_one_by_one(code, rows, at, first, second, third, scratch)
 
 
-@apart
-def run_tape(tape, part, rows, scratch):
+@inlined
+def follow_tape(tape, part, rows, scratch):
     """Do the steps of one expression, or those of what no count changes, which come last.
 
     Parameters
@@ -148,8 +153,41 @@ def run_tape(tape, part, rows, scratch):
     scratch : ndarray
         (3,) float64; overwritten.
     """
-    for step in range(tape.start[part], tape.start[part + 1]):
-        _operate(
-            tape.code[step], rows, tape.target[step], tape.first[step], tape.second[step],
-            tape.third[step], scratch,
-        )  # fmt: skip
+    value, p = everywhere(0.0), np.uint64(part)
+    for k in range(np.uint64(tape.start[p]), np.uint64(tape.start[p + _ONE])):
+        code, target, first, second = tape.code[k], tape.target[k], tape.first[k], tape.second[k]
+        # What the step before gave is in registers, and need not be read.
+        if code == MULTIPLY_LAST:
+            value = value * load(rows, second)
+        elif code == codes.MULTIPLY:
+            value = load(rows, first) * load(rows, second)
+        elif code == ADD_LAST:
+            value = value + load(rows, second)
+        elif code == codes.ADD:
+            value = load(rows, first) + load(rows, second)
+        elif code == DIVIDE_BY_LAST:
+            value = load(rows, first) / value
+        elif code == DIVIDE_LAST:
+            value = value / load(rows, second)
+        elif code == codes.DIVIDE:
+            value = load(rows, first) / load(rows, second)
+        elif code == SUBTRACT_FROM_LAST:
+            value = value - load(rows, second)
+        elif code == SUBTRACT_LAST:
+            value = load(rows, first) - value
+        elif code == codes.SUBTRACT:
+            value = load(rows, first) - load(rows, second)
+        elif code == SQUARE_LAST:
+            value = value * value
+        elif code == SQUARE:
+            value = load(rows, first)
+            value = value * value
+        elif code == codes.NEGATE:
+            value = -load(rows, first)
+        else:
+            _operate(code, rows, target, first, second, tape.third[k], scratch)
+            value = load(rows, target)
+        store(rows, target, value)
+
+
+run_tape = apart(follow_tape)  # where it is not done at every event

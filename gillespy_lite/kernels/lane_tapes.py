@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from .lane_programs import SQUARE, LaneTape
+from .lane_programs import CHAINED, SQUARE, LaneTape
 from .lane_vectors import LANES
 from .programs import (
     ADD,
@@ -150,11 +152,13 @@ def write_tape(
     places = [
         [rows[arguments[min(i, len(arguments) - 1)]] for i in range(3)] for _, _, arguments in steps
     ]
+    codes, targets = [code for code, _, _ in steps], [row for _, row, _ in steps]
+    _chain(starts, codes, targets, places)
     columns = np.array(places, dtype=np.int64).reshape(-1, 3).T * width
     tape = LaneTape(
         start=np.array(starts),
-        code=np.array([code for code, _, _ in steps], dtype=np.int64),
-        target=np.array([row for _, row, _ in steps], dtype=np.int64) * width,
+        code=np.array(codes, dtype=np.int64),
+        target=np.array(targets, dtype=np.int64) * width,
         first=np.ascontiguousarray(columns[0]),
         second=np.ascontiguousarray(columns[1]),
         third=np.ascontiguousarray(columns[2]),
@@ -162,6 +166,22 @@ def write_tape(
     )
     constants = np.array(list(values.numbers.values()), dtype=np.float64)
     return tape, constants, len(values.fixed) + n_most
+
+
+def _chain(
+    starts: list[int], codes: list[int], targets: list[int], places: list[list[int]]
+) -> None:
+    """Let steps take from the one before what it gave."""
+    for start, end in itertools.pairwise(starts):
+        for k in range(start + 1, end):
+            code, last = codes[k], targets[k - 1]
+            for place in range(2):
+                if places[k][place] == last and (code, place) in CHAINED:
+                    codes[k] = CHAINED[code, place]
+                    # Of a sum or a product, the other argument stands second.
+                    if place == 1 and CHAINED[code, 0] == CHAINED[code, 1]:
+                        places[k][1] = places[k][0]
+                    break
 
 
 def _give_rows(law: dict[_Step, int], result: int, rows: dict[int, int], first: int) -> int:

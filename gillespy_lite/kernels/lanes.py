@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .jit import apart, inlined, kernel
-from .lane_programs import LaneTape, run_tape
+from .lane_programs import LaneTape, follow_tape, run_tape
 from .lane_random import next_words, random_exponential, random_uniform
 from .lane_vectors import (
     LANES,
@@ -177,9 +177,10 @@ def law_values(network, walker, law):
     """Return the propensities of a law."""
     state, tape = walker.state, network.tape
     first, last = network.reactant_start[law], network.reactant_start[law + 1]
+    # Whatever the weight is below: a law that takes no step has none here.
+    follow_tape(tape, law, state, walker.lane_stack)
     if network.scaled[law] == 0:
         # The expression alone, where there are the molecules.
-        run_tape(tape, law, state, walker.lane_stack)
         value = load(state, tape.result[law])
         for k in range(first, last):
             count = load(state, network.reactant[k] * LANES)
@@ -192,7 +193,6 @@ def law_values(network, walker, law):
             weight = weight * (count - np.float64(taken))
         weight = select(count < np.float64(network.reactant_count[k]), 0.0, weight)
     if tape.result[law] >= 0:
-        run_tape(tape, law, state, walker.lane_stack)
         weight = select(weight == 0.0, weight, weight * load(state, tape.result[law]))
     return weight
 
@@ -209,7 +209,9 @@ def fill_laws(network, walker):
     fault = _NO_BITS
     for law in range(network.scaled.size):
         value = law_values(network, walker, law)
-        fault |= bits(~((value >= 0.0) & (value < np.inf)))
+        # Of `value < inf` beside the other the compiler makes a question about the kind of number,
+        # which takes some 40 steps.
+        fault |= bits(~((value >= 0.0) & (value - value == 0.0)))
         store(walker.state, (network.n_species + 1 + law) * LANES, value)
     return fault
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from .arrays import ReactionArrays
-from .lane_programs import SQUARE, LaneTape
+from .lane_programs import LaneTape
 from .lane_tapes import write_tape
-from .scalar_tapes import CHAINED, SQUARE_LAST, STEP
+from .scalar_tapes import STEP
 
 __all__ = ["LawNetwork", "law_network"]
 
@@ -42,33 +41,15 @@ def law_network(reactions: ReactionArrays, width: int) -> LawNetwork:
     """
     n_parameters = reactions.parameters.size
     tape, constants, n_scratch = write_tape(reactions.laws, width, width + n_parameters, width=1)
+    columns = [tape.code, tape.target, tape.first, tape.second, tape.third]
     return LawNetwork(
         reactions=reactions,
-        steps=_steps(tape),
+        steps=np.stack(columns, axis=1).ravel(),
         start=tape.start * STEP,
         result=_results(tape),
         constants=constants,
         n_rows=n_parameters + constants.size + n_scratch,
     )
-
-
-def _steps(tape: LaneTape) -> np.ndarray:
-    """Return the steps in one array; of a chained kind where they take what the last one gave."""
-    steps = np.stack([tape.code, tape.target, tape.first, tape.second, tape.third], axis=1)
-    for start, end in itertools.pairwise(tape.start.tolist()):
-        for k in range(start + 1, end):
-            code, _, first, second, _ = steps[k].tolist()
-            last = steps[k - 1, 1]
-            if code == SQUARE and first == last:
-                steps[k, 0] = SQUARE_LAST
-            elif first == last and (code, 0) in CHAINED:
-                steps[k, 0] = CHAINED[code, 0]
-            elif second == last and (code, 1) in CHAINED:
-                steps[k, 0] = CHAINED[code, 1]
-                # Of a sum or a product, the other argument stands second.
-                if CHAINED[code, 1] == CHAINED[code, 0]:
-                    steps[k, 3] = first
-    return steps.ravel()
 
 
 def _results(tape: LaneTape) -> np.ndarray:

@@ -12,27 +12,22 @@ import numpy as np
 
 from . import programs as codes
 from .jit import apart, inlined
-from .lane_programs import SQUARE
+from .lane_programs import (
+    ADD_LAST,
+    DIVIDE_BY_LAST,
+    DIVIDE_LAST,
+    MULTIPLY_LAST,
+    SQUARE,
+    SQUARE_LAST,
+    SUBTRACT_FROM_LAST,
+    SUBTRACT_LAST,
+)
 from .programs import apply_operation
 
-__all__ = ["CHAINED", "SQUARE_LAST", "STEP", "run_steps"]
+__all__ = ["STEP", "run_steps"]
 
 # Numbers of a step: what is done, the place that is written, and those of the arguments.
 STEP = 5
-
-ADD_LAST, SUBTRACT_FROM_LAST, SUBTRACT_LAST, MULTIPLY_LAST = range(SQUARE + 1, SQUARE + 5)
-DIVIDE_LAST, DIVIDE_BY_LAST, SQUARE_LAST = range(SQUARE + 5, SQUARE + 8)
-# What a step is where its first, or its second, argument is what the step before gave.
-CHAINED = {
-    (codes.ADD, 0): ADD_LAST,
-    (codes.ADD, 1): ADD_LAST,
-    (codes.SUBTRACT, 0): SUBTRACT_FROM_LAST,
-    (codes.SUBTRACT, 1): SUBTRACT_LAST,
-    (codes.MULTIPLY, 0): MULTIPLY_LAST,
-    (codes.MULTIPLY, 1): MULTIPLY_LAST,
-    (codes.DIVIDE, 0): DIVIDE_LAST,
-    (codes.DIVIDE, 1): DIVIDE_BY_LAST,
-}
 
 _INDEX = np.uint64
 _STEP, _1, _2, _3, _4 = (np.uint64(k) for k in (STEP, 1, 2, 3, 4))
