@@ -222,7 +222,7 @@ class Direct(ExactMethod):
     jump_kernel: ClassVar[Any] = staticmethod(run_direct_jumps)
 
     def kernel_for(self, compiled: CompiledNetwork) -> Any:
-        """Return the loop for small networks of mass action, where that is what there is."""
+        """Return a loop for small networks, where that is what there is, or the general one."""
         arrays, n_species = compiled.arrays, compiled.network.n_species
         if not _is_small(n_species, arrays.form.size):
             return self.kernel
