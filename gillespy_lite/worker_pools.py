@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.connection import wait
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from typing import Any, Protocol
 
-from .portion_tasks import PortionReport, PortionTask, end_run, run_portion, watch_flag
+from .own_processes import OwnProcesses
+from .portion_tasks import PortionReport, PortionTask, end_run, run_portion
 from .workers import cores
 
-__all__ = ["OwnProcesses", "Pool", "worker_pool"]
+__all__ = ["Pool", "worker_pool"]
 
 
 class Pool(Protocol):
@@ -172,109 +167,9 @@ class _DaskWorkers:
         pass
 
 
-class OwnProcesses:
-    """Processes made for one run, and made anew when one of them dies.
-
-    They are started afresh ("spawn"), never by a fork, which would copy the locks of threads
-    that the copy does not have.
-    """
-
-    patience = 10.0
-    name = "processes"
-
-    def __init__(self, n: int) -> None:
-        if multiprocessing.current_process().daemon:
-            raise ValueError(
-                "executor='processes' was asked for in a worker of multiprocessing.Pool, which may "
-                "not start processes; use executor='threads' there"
-            )
-        self._n = n
-        self._context = multiprocessing.get_context("spawn")
-        # Without a lock, which a worker that is killed would keep for ever.
-        self._flag = self._context.RawValue("b", 0)
-        self._pool: ProcessPoolExecutor | None = None
-
-    def n_workers(self) -> int:
-        """Return how many tasks can run at the same time."""
-        return self._n
-
-    def submit(self, task: PortionTask) -> Future[PortionReport]:
-        """Have a task done."""
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._n,
-                mp_context=self._context,
-                initializer=begin_process,
-                initargs=(self._flag,),
-            )
-        # Submitting starts processes, in which Ctrl-C is to do nothing from the beginning.
-        with _interrupts_blocked():
-            return self._pool.submit(run_portion, task)
-
-    def is_loss(self, error: BaseException) -> bool:
-        """Return whether an error means that a worker was lost, and its task may be given again."""
-        return isinstance(error, BrokenExecutor | CancelledError)
-
-    def renew(self) -> bool:
-        """Make new processes; those that are left of a broken pool were ended by it."""
-        if self._pool is not None and not _takes_work(self._pool):
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-        return True
-
-    def end(self, run: str, futures: list[Future[PortionReport]]) -> None:
-        """Ask the tasks to end."""
-        self._flag.value = _END_TASKS
-        for future in futures:
-            future.cancel()
-
-    def abandon(self, futures: list[Future[PortionReport]]) -> None:
-        """End the processes."""
-        self._flag.value = _END_PROCESS
-
-    def close(self) -> None:
-        """Wait for the processes to end."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _takes_work(executor: Any) -> bool:
     try:
         executor.submit(os.getpid)
     except Exception:
         return False
     return True
-
-
-_END_TASKS, _END_PROCESS = 1, 2
-
-
-def begin_process(flag: Any) -> None:
-    """Prepare a process of `OwnProcesses`: it ends when its parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watch_flag(flag)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    # A process that waits for work would wait for ever if its parent were killed.
-    watch = threading.Thread(target=_end_with, args=(parent.sentinel, flag), daemon=True)
-    watch.start()
-
-
-def _end_with(sentinel: int, flag: Any) -> None:
-    while not wait([sentinel], timeout=0.5) and flag.value != _END_PROCESS:
-        pass
-    os._exit(1)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Have Ctrl-C wait; processes that are started in this block inherit that, for ever."""
-    block: Callable[..., Any] | None = getattr(signal, "pthread_sigmask", None)
-    if block is None:  # Windows
-        yield
-        return
-    usual = block(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        block(signal.SIG_SETMASK, usual)

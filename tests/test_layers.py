@@ -49,7 +49,7 @@ LAYERS = [
         *["method_pilot", "method_choice", "engines", "run_plan"],
         *["gathering", "probing", "crews", "run_orders", "scan_orders", "portion_jobs"],
         "probing_jobs",
-        *["portion_tasks", "worker_pools", "executors"],
+        *["portion_tasks", "own_processes", "worker_pools", "executors"],
         *["stores", "stored_deliveries", "portion_runs", "workplaces"],
         *["rate_equation_runs", "simulation", "precision", "ensembles", "ode_rnn", "moments"],
         *["master_equation", "certification", "multilevel_estimation", "scans", "warmup"],
