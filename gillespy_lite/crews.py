@@ -182,9 +182,7 @@ class Crew:
                 try:
                     walker = self._run_rows(worker, pace, walker, output, first)
                 finally:
-                    # Also what was finished of a unit that was cut short.
-                    with interrupts_held():
-                        self._gatherer.take(worker, first, output)
+                    self._take(worker, first, output)
                 if self._halt.is_set():
                     return
                 with self._lock:
@@ -194,6 +192,12 @@ class Crew:
         except BaseException:
             self._halt.set()
             raise
+
+    def _take(self, worker: int, first: int, output: Output) -> None:
+        """Hand in what is finished, also of a piece that was cut short."""
+        if not self._gatherer.is_in_place:  # else it is there already; holding costs some 20 us
+            with interrupts_held():
+                self._gatherer.take(worker, first, output)
 
     def _chunk(self, n_left: int) -> int:
         """Return how many trajectories to hand out: whole units of the gatherer."""
@@ -298,9 +302,7 @@ class Crew:
                 try:
                     self._run_lanes(worker, pace, plan.lane_walker(queue), output, first, report)
                 finally:
-                    # Also what was finished of a piece that was cut short.
-                    with interrupts_held():
-                        self._gatherer.take(worker, first, output)
+                    self._take(worker, first, output)
                 if self._halt.is_set():
                     return
         except BaseException:
