@@ -277,34 +277,29 @@ def plan_run(
     known: tuple[Any, RunPlan | None] = network.memo.get("plan", (None, None))
     plan = known[1]
     # Relatives of a network share what it keeps.
-    if plan is not None and asked is not None and known[0] == asked and plan.network is network:
-        entropy = take_entropy(rng, seed)
-        return replace(
-            plan,
-            request=plan.request._replace(key=stream_key(entropy, plan.method.name)),
-            entropy=entropy,
-            options=dict(plan.options),
-            started=started,
+    if plan is None or asked is None or known[0] != asked or plan.network is not network:
+        plan = _make_plan(
+            network,
+            t,
+            method=method,
+            outputs=outputs,
+            stop_when=stop_when,
+            max_events=max_events,
+            every_event=every_event,
+            method_options=method_options,
+            engine=engine,
+            n_trajectories=n_trajectories,
         )
-    plan = _make_plan(
-        network,
-        t,
-        method=method,
-        rng=rng,
-        seed=seed,
-        outputs=outputs,
-        stop_when=stop_when,
-        max_events=max_events,
-        every_event=every_event,
-        method_options=method_options,
-        engine=engine,
-        n_trajectories=n_trajectories,
+        if asked is not None:
+            network.memo["plan"] = asked, plan
+    entropy = take_entropy(rng, seed)
+    return replace(
+        plan,
+        request=plan.request._replace(key=stream_key(entropy, plan.method.name)),
+        entropy=entropy,
+        options=dict(plan.options),  # what a result lets others change
         started=started,
     )
-    if asked is not None:
-        # A copy of what the result lets others change.
-        network.memo["plan"] = asked, replace(plan, options=dict(plan.options))
-    return plan
 
 
 _MOST_TIMES_KEPT = 10_000
@@ -332,8 +327,6 @@ def _make_plan(
     t: Any,
     *,
     method: str | Method,
-    rng: Any,
-    seed: Any,
     outputs: Sequence[str] | None,
     stop_when: str | Expression | None,
     max_events: int | None,
@@ -341,8 +334,8 @@ def _make_plan(
     method_options: Mapping[str, Any],
     engine: str,
     n_trajectories: int,
-    started: float,
 ) -> RunPlan:
+    """Check the arguments and gather what follows from them: all but the streams of the run."""
     times = check_times(t)
     if address_space_is_limited() and not signatures():
         _require_address_space(_FIRST_KERNEL)
@@ -369,11 +362,10 @@ def _make_plan(
     jumps = None
     if isinstance(chosen, StochasticMethod) and (compiled.moves or waits):
         jumps = compile_jumps(compiled, conditions[0] if conditions else None)
-    entropy = take_entropy(rng, seed)
     request = Request(
         times=times,
         initial_state=compiled.initial_state if jumps is None else jumps.initial_state,
-        key=stream_key(entropy, chosen.name),
+        key=np.zeros(4, dtype=np.uint64),
         columns=columns,
         observed=observed,
         condition=condition,
@@ -392,13 +384,13 @@ def _make_plan(
         observables=observables,
         request=request,
         stack_depth=max(compiled.stack_depth, observed_depth, condition_depth),
-        entropy=entropy,
+        entropy=0,
         options={
             **chosen.options(),
             "stop_when": str(conditions[0]) if conditions else None,
             "max_events": max_events,
         },
-        started=started,
+        started=0.0,
     )
     shape = RunShape(n_trajectories, bool(every_event), jumps is not None, condition)
 

@@ -131,8 +131,8 @@ def test_workers_that_are_killed_are_replaced_and_nothing_shows():
 
 @posix
 def test_a_worker_that_is_killed_while_it_hands_in_what_it_has_is_replaced(monkeypatch):
-    # Half a message is in its pipe then, which must not be waited for. Results of 4 MB take long
-    # enough to be caught at.
+    # Half a message is in its pipe then, which must not be waited for. Results of some
+    # megabytes take long enough to be caught at.
     usual = gl.ensemble(NETWORK, np.linspace(0, 1, 2000), 400, rng=94)
     killed: list[int] = []
     plain = own_processes._Worker.submit

@@ -339,7 +339,7 @@ def networks(draw: Any) -> gl.Network:
 
 @given(network=networks(), seed=st.integers(0, 2**32))
 @settings(
-    max_examples=12,
+    max_examples=25,
     deadline=None,
     phases=(Phase.generate,),
     suppress_health_check=list(HealthCheck),
@@ -438,7 +438,7 @@ def test_mutant_lanes_are_rejected():
 
 @given(network=networks(), seed=st.integers(0, 2**32))
 @settings(
-    max_examples=8,
+    max_examples=15,
     deadline=None,
     phases=(Phase.generate,),
     suppress_health_check=list(HealthCheck),
